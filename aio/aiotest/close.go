@@ -1,0 +1,109 @@
+//go:build unix
+
+package aiotest
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/aioring/aioring/aio"
+)
+
+// Descriptors and queues closed under a job.
+
+const closing = "FreeBSD sys/kern/vfs_aio.c, aio_aqueue and aio_free_entry: a job has its own reference to its file"
+
+var closeCases = []testCase{
+	{name: "close/a job goes on", source: closing, run: func(r *rig) {
+		s := r.slow()
+		j := r.notify(s.read(), aio.EvOneshot, 1)
+		r.start(j)
+		r.want("close", r.k.Close(s.fd), 0)
+		r.want("aio_error", r.k.Error(j.cb), aio.EINPROGRESS)
+		s.letGo()
+		r.wantEvent(j, aio.EvOneshot, 0, 1)
+		r.reap(j, 1, 0)
+	}},
+	{name: "close/a write goes on", source: closing, run: func(r *rig) {
+		name, fd := r.named(0)
+		j := r.write(fd, 0, "still here")
+		r.start(j)
+		r.want("close", r.k.Close(fd), 0)
+		r.reap(j, 10, 0)
+		r.wantContent(r.open(name, unix.O_RDONLY), 0, "still here")
+	}},
+	{name: "close/aio_cancel by a closed number: EBADF", source: aioCancel, run: func(r *rig) {
+		s := r.slow()
+		j := s.read()
+		r.start(j)
+		r.want("close", r.k.Close(s.fd), 0)
+		_, errno := r.k.Cancel(s.fd, j.cb)
+		r.want("aio_cancel", errno, aio.EBADF)
+		s.letGo()
+		r.reap(j, 1, 0)
+	}},
+	{name: "close/a number used again cancels the old file's jobs", source: aioCancel, run: func(r *rig) {
+		s := r.slow()
+		j := s.read()
+		r.start(j)
+		other := r.file(8)
+		if err := unix.Dup2(other, s.fd); err != nil {
+			r.Fatal(err)
+		}
+		r.wantCancel(s.fd, nil, aio.Cancelled)
+		r.reap(j, -1, aio.ECANCELED)
+	}},
+	{name: "close/a number used again reads the new file", source: closing, run: func(r *rig) {
+		fd, other := r.file(8), r.file(0)
+		before := r.read(fd, 0, 8)
+		r.start(before)
+		if err := unix.Dup2(other, fd); err != nil {
+			r.Fatal(err)
+		}
+		after := r.read(fd, 0, 8)
+		r.start(after)
+		r.reap(before, 8, 0)
+		r.wantPattern(before.buf, 0)
+		r.reap(after, 0, 0)
+	}},
+	{name: "close/a finished job is reaped as ever", source: closing, run: func(r *rig) {
+		fd := r.file(8)
+		j := r.read(fd, 0, 8)
+		r.start(j)
+		r.wait(j)
+		r.want("close", r.k.Close(fd), 0)
+		r.reap(j, 8, 0)
+	}},
+	{name: "close/of the queue: the job ends and is reaped", source: "FreeBSD sys/kern/kern_event.c, kqueue_drain", run: func(r *rig) {
+		kq, errno := r.k.Kqueue()
+		r.want("kqueue", errno, 0)
+		s := r.slow()
+		j := r.notify(s.read(), 0, 1)
+		j.cb.Sigevent.Kqueue = int32(kq)
+		r.start(j)
+		r.want("close of the queue", r.k.CloseKqueue(kq), 0)
+		s.letGo()
+		r.reap(j, 1, 0)
+		r.quiet("on the other queue")
+	}},
+	{name: "close/of the queue with an event in it", source: "FreeBSD sys/kern/kern_event.c, kqueue_drain", run: func(r *rig) {
+		kq, errno := r.k.Kqueue()
+		r.want("kqueue", errno, 0)
+		j := r.read(r.file(8), 0, 8)
+		j.cb.Sigevent = aio.Sigevent{Notify: aio.NotifyKevent, Kqueue: int32(kq)}
+		r.start(j)
+		r.wait(j)
+		r.want("close of the queue", r.k.CloseKqueue(kq), 0)
+		r.reap(j, 8, 0)
+	}},
+	{name: "close/of the queue of a list", source: "FreeBSD sys/kern/kern_event.c, kqueue_drain", run: func(r *rig) {
+		kq, errno := r.k.Kqueue()
+		r.want("kqueue", errno, 0)
+		s := r.slow()
+		j := s.read()
+		_, errno = r.list(aio.ListNoWait, &aio.Sigevent{Notify: aio.NotifyKevent, Kqueue: int32(kq)}, j)
+		r.want("lio_listio", errno, 0)
+		r.want("close of the queue", r.k.CloseKqueue(kq), 0)
+		s.letGo()
+		r.reap(j, 1, 0)
+	}},
+}

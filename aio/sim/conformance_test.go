@@ -1,0 +1,50 @@
+//go:build unix
+
+package sim_test
+
+import (
+	"testing"
+
+	"github.com/aioring/aioring/aio"
+	"github.com/aioring/aioring/aio/aiotest"
+	"github.com/aioring/aioring/aio/sim"
+)
+
+// The model is right where it does what the kernel does: the suite that judges
+// both is in aio/aiotest.
+func TestConformance(t *testing.T) {
+	for name, profile := range map[string]sim.Profile{"13": sim.V13, "14": sim.V14, "15": sim.V15} {
+		t.Run(name, func(t *testing.T) {
+			aiotest.Run(t, aiotest.Target{
+				New:       func(t *testing.T) aio.Kernel { return newProcess(t, profile) },
+				Osreldate: profile.OSRelDate(),
+				IsModel:   true,
+				SetLimits: func(k aio.Kernel, l aio.Limits) error {
+					k.(*sim.Kernel).SetLimits(l)
+					return nil
+				},
+				Stall: stall,
+			})
+		})
+	}
+}
+
+// newProcess is a process of the model for one case, on a machine of its own.
+func newProcess(t *testing.T, profile sim.Profile) *sim.Kernel {
+	k := sim.New(sim.Config{Profile: profile})
+	t.Cleanup(func() {
+		// What the model calls misuse is what many cases are about. What must not
+		// be is a job that was left.
+		if st := k.Stats(); st.Unfinished != 0 || st.Done != 0 {
+			t.Errorf("jobs are left: %+v", st)
+		}
+		_ = k.Shutdown()
+	})
+	return k
+}
+
+func stall(k aio.Kernel, cb *aio.ControlBlock) (release func()) {
+	gate := sim.NewGate()
+	k.(*sim.Kernel).Inject(sim.If(sim.And(sim.At(sim.Submit), sim.Block(cb), sim.First(1)), sim.HoldQueued(gate)))
+	return gate.Open
+}

@@ -1,0 +1,173 @@
+//go:build unix
+
+package sim
+
+import (
+	"time"
+	"unsafe"
+
+	"github.com/aioring/aioring/aio"
+)
+
+// lio is struct aioliojob: what the kernel remembers of one list.
+type lio struct {
+	count    int                // accepted and not reaped, and one for the call itself while it lasts
+	finished int                // of these, finished
+	kevent   bool               // a list event was asked for
+	posted   bool               // and has been posted: it is sticky until the last reap
+	note     *knote             // the EVFILT_LIO knote
+	array    **aio.ControlBlock // the caller's, held so that it lies still: its address is the ident
+	next     *lio               // in System.freeLists
+}
+
+func (s *System) newList() *lio {
+	l := s.freeLists
+	if l == nil {
+		return new(lio)
+	}
+	s.freeLists, l.next = l.next, nil
+	return l
+}
+
+// dropList forgets a list, and its event with it, fetched or not.
+func (s *System) dropList(l *lio) {
+	if l.note != nil {
+		l.note.drop()
+	}
+	*l = lio{next: s.freeLists}
+	s.freeLists = l
+}
+
+// post makes the list's event ready.
+func (l *lio) post() {
+	if !l.kevent {
+		return
+	}
+	l.posted = true
+	if l.note != nil {
+		l.note.activate()
+	}
+}
+
+// listChunk is how many entries one hold of the lock takes, so that a long list
+// neither stops the daemons nor keeps capacity from becoming free meanwhile.
+const listChunk = 16
+
+// ListIO is lio_listio(2). There is no early stop: after an EAGAIN later
+// entries are still tried, and may be accepted if a slot became free.
+// Source: FreeBSD sys/kern/vfs_aio.c, sys_lio_listio and kern_lio_listio.
+func (k *Kernel) ListIO(mode aio.ListMode, list []*aio.ControlBlock, sig *aio.Sigevent) aio.Errno {
+	s := k.sys
+	s.lock()
+	if (mode != aio.ListNoWait && mode != aio.ListWait) || len(list) > s.limits.MaxQueuePerProc {
+		s.unlock()
+		return aio.EINVAL
+	}
+	if k.dead {
+		k.afterShutdown("ListIO")
+		s.unlock()
+		return aio.EBADF
+	}
+	k.used = true
+	l := s.newList()
+	l.array = unsafe.SliceData(list)
+	if sig != nil && mode == aio.ListNoWait {
+		if errno := k.registerList(l, sig); errno != 0 {
+			s.dropList(l)
+			s.unlock()
+			return errno
+		}
+	}
+	k.stats.Lists++
+
+	// The guard: no event before all entries were tried, and no end of the
+	// list by a reap in another goroutine.
+	l.count = 1
+	c := call{k: k}
+	refused, again := 0, 0
+	for i, cb := range list {
+		if i > 0 && i%listChunk == 0 {
+			s.unlock()
+			s.lock()
+		}
+		if cb == nil {
+			continue
+		}
+		switch c.queue(cb, aio.OpNop, l, i) {
+		case 0:
+		case aio.EAGAIN:
+			again++
+		default:
+			refused++
+		}
+	}
+
+	errno := aio.Errno(0)
+	if mode == aio.ListWait {
+		errno = k.waitList(l)
+	} else if l.count-1 == l.finished {
+		l.post()
+	}
+	l.count--
+	if l.count == 0 {
+		s.dropList(l)
+	}
+	fds := c.end()
+	s.unlock()
+	fds.close()
+
+	switch {
+	case refused > 0:
+		return aio.EIO
+	case again > 0:
+		return aio.EAGAIN
+	}
+	return errno
+}
+
+// registerList makes the EVFILT_LIO knote, before any entry is looked at. Its
+// ident is the address of the caller's array. sigev_notify_kevent_flags do not
+// count for lists.
+func (k *Kernel) registerList(l *lio, sig *aio.Sigevent) aio.Errno {
+	switch sig.Notify {
+	case aio.NotifyNone:
+		return 0
+	case aio.NotifySignal, notifyThreadID:
+		if sig.Kqueue <= 0 || sig.Kqueue > maxSignal {
+			return aio.EINVAL
+		}
+		return 0
+	case aio.NotifyKevent:
+	default:
+		return aio.EINVAL
+	}
+	kq, errno := k.kqueue(int(sig.Kqueue))
+	if errno != 0 {
+		return errno
+	}
+	l.kevent = true
+	kev := aio.Kevent{
+		Ident:  uintptr(unsafe.Pointer(l.array)),
+		Filter: aio.FilterLIO,
+		Flags:  aio.EvAdd | aio.EvEnable,
+		Udata:  sig.Value,
+	}
+	return kq.register(&kev, nil, l)
+}
+
+// waitList is the sleep of LIO_WAIT, for the accepted entries only. A signal
+// ends it and leaves them running.
+func (k *Kernel) waitList(l *lio) aio.Errno {
+	for l.count-1 != l.finished {
+		if e := k.ask(func() Op { return Op{Point: ListSleep, Entry: -1, Fd: -1} }); e.Errno != 0 {
+			return e.Errno
+		}
+		if l.count-1 == l.finished {
+			break // a fault may have given up the lock
+		}
+		if errno, _ := k.sys.sleep(&k.listWaits, time.Time{}); errno != 0 {
+			return errno
+		}
+	}
+	return 0
+}
