@@ -1,0 +1,184 @@
+//go:build unix
+
+package worker
+
+import (
+	"sync"
+	"syscall"
+)
+
+// DefaultLimit is how many calls a Pool makes at a time unless told otherwise.
+const DefaultLimit = 64
+
+// Pool makes calls on goroutines of its own. Make one with New, end it with Close.
+// Its methods may be called from any goroutine, and from done except for Close.
+type Pool struct {
+	limit int
+	done  func(*Call)
+
+	// What goroutines start on. Made once: a method value made at each start would
+	// be an allocation at each start.
+	work, watch func()
+
+	mu      sync.Mutex
+	queue   list              // to be made; never without a goroutine to come for it
+	given   int               // submitted and not done
+	working int               // goroutines
+	lines   map[lineKey]*line // those with a call in them
+	spare   *line             // empty ones for reuse
+	poller  poller
+	closed  bool
+	quiet   sync.Cond // closed, and nothing left; for Close
+
+	high, waiting int
+	calls         uint64
+}
+
+// New makes a pool that makes at most limit calls at once; 0 or less means
+// DefaultLimit. done is called exactly once for each call submitted, outside every
+// lock, from the goroutine that made it, or from Cancel. It may submit and cancel;
+// while it runs, so does one of the limit.
+func New(limit int, done func(*Call)) *Pool {
+	if limit <= 0 {
+		limit = DefaultLimit
+	}
+	p := &Pool{limit: limit, done: done, lines: make(map[lineKey]*line)}
+	p.work, p.watch = p.worker, p.watcher
+	p.quiet.L = &p.mu
+	return p
+}
+
+// Submit gives calls to the pool and returns at once. They start in order, as far
+// as goroutines are free. Those of one stream and direction are made one after the
+// other, in the order in which they first came to look at it; done may still be
+// called for two of them at once, or the other way round.
+func (p *Pool) Submit(calls ...*Call) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.given += len(calls)
+	for _, c := range calls {
+		cancelled := c.cancelled && c.state == fresh
+		c.cancelled, c.fault, c.line, c.seat = false, 0, nil, 0
+		if cancelled || p.closed {
+			c.fault = syscall.ECANCELED
+		}
+		p.enqueue(c)
+	}
+}
+
+// enqueue queues a call and starts a goroutine for it: those at work may be in
+// their calls for long, so each call has one to come for it, up to the limit. p.mu
+// is held.
+func (p *Pool) enqueue(c *Call) {
+	c.state = queued
+	p.queue.push(c)
+	if p.working < p.limit {
+		p.working++
+		p.high = max(p.high, p.working)
+		go p.work()
+	}
+}
+
+// worker makes one call after the other until the queue is empty.
+func (p *Pool) worker() {
+	p.mu.Lock()
+	for c := p.queue.pop(); c != nil; c = p.queue.pop() {
+		c.state = taken
+		p.mu.Unlock()
+		if p.perform(c) {
+			p.finish(c)
+			continue
+		}
+		p.mu.Lock()
+	}
+	p.working--
+	p.rest()
+	p.mu.Unlock()
+}
+
+// perform makes a call, or puts it where it waits; then it reports false, and the
+// call is no longer the caller's.
+func (p *Pool) perform(c *Call) bool {
+	switch {
+	case c.fault != 0:
+		c.settle(0, c.fault)
+		p.leave(c)
+	case c.Stream && c.Op.moves():
+		return p.stream(c)
+	default:
+		Run(c)
+	}
+	return true
+}
+
+// finish calls done, after which the call is its maker's, and returns with p.mu
+// held.
+func (p *Pool) finish(c *Call) {
+	p.done(c)
+	p.mu.Lock()
+	p.given--
+	p.calls++
+}
+
+// Cancel asks for the end of a call.
+//
+// true: the call had not started. Its Err is ECANCELED, and done was called for it
+// before Cancel returned, in this goroutine: do not hold a lock that done takes.
+// Nothing was moved. If the call was not even submitted, done is called so after
+// Submit.
+//
+// false: it is being made, or done. Its own result comes or came, but for a stream
+// call that is just finding out that it has to wait: that ends with ECANCELED too.
+func (p *Pool) Cancel(c *Call) bool {
+	p.mu.Lock()
+	switch c.state {
+	case queued:
+		p.queue.remove(c)
+	case parked:
+		p.waiting--
+		c.line.behind.remove(c)
+	case waiting:
+		p.waiting--
+		p.poller.remove(c)
+	default:
+		c.cancelled = true
+		isFresh := c.state == fresh
+		p.mu.Unlock()
+		return isFresh
+	}
+	c.state = taken
+	p.depart(c)
+	p.mu.Unlock()
+
+	c.settle(0, syscall.ECANCELED)
+	p.finish(c)
+	p.rest()
+	p.mu.Unlock()
+	return true
+}
+
+// Close returns when every call given is done and every goroutine has left. It
+// does not cancel: a stream call that has nothing to do is waited for as long as
+// that takes, unless it is cancelled. What is submitted after Close has begun ends
+// with ECANCELED. Not to be called from done. The second Close waits like the
+// first.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for !p.resting() {
+		p.quiet.Wait()
+	}
+	p.poller.close()
+}
+
+func (p *Pool) resting() bool {
+	return p.given == 0 && p.working == 0 && !p.poller.running
+}
+
+// rest tells Close if nothing is left. p.mu is held.
+func (p *Pool) rest() {
+	if p.closed && p.resting() {
+		p.quiet.Broadcast()
+	}
+}
