@@ -1,0 +1,11 @@
+// Package engine holds io_uring's rules as a pure state machine: what may run,
+// when, and with which result. It has one owner at a time and no goroutine,
+// lock, clock or system call of its own.
+//
+// Data goes through it like this:
+//
+//	Accept(sqe)  ->  NextReleased()  ->  (somebody runs it)  ->  Complete(op, res)  ->  NextCompleted()  ->  Free(op)
+//
+// Only Reserve, Unreserve, Free, Op, Alive and InFlight may be called by others
+// than the owner.
+package engine
