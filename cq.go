@@ -1,0 +1,228 @@
+package aioring
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/aioring/aioring/internal/engine"
+)
+
+// CQE is a completion queue entry: what became of one operation. It is a plain
+// value with the fields
+//
+//	UserData uint64 // the SQE's
+//	Res      int32  // bytes or 0; or a negative errno in this system's numbering
+//	Flags    uint32 // io_uring's CQE flags; 0 so far
+//
+// Res of -int32(syscall.EIO), say, means that the operation failed with EIO.
+type CQE = engine.CQE
+
+// completionQueue is the completion ring, and behind it the backlog of what did
+// not fit. The engine's owner produces; consumers take.
+//
+// An operation lives until its CQE is consumed, and the backlog is threaded
+// through the operations, so it allocates nothing and loses nothing.
+type completionQueue struct {
+	eng   *engine.Engine
+	cells []CQE
+	ops   []*engine.Op // whose they are
+	mask  uint64
+
+	_    [128]byte
+	head atomic.Uint64 // the next to consume; a consumer's store gives the cell back
+	_    [120]byte
+	tail atomic.Uint64 // one past the last; the store publishes the cells before it
+	_    [120]byte
+
+	// take serializes the consumers that return values. Those that return
+	// pointers have one user, by contract, and do without.
+	taking sync.Mutex
+
+	// mu guards the producer's side: tail, backlog and the waiters.
+	mu         sync.Mutex
+	backlog    engine.List
+	overflowed atomic.Bool // backlog is not empty
+	waiters    waiterList
+	idlers     waiterList // wait for the end of everything in flight
+	pushers    waiterList // wait for room to push
+
+	room    atomic.Uint64 // counts the times that room was made
+	pushing atomic.Int64  // those who wait for it
+}
+
+func (q *completionQueue) init(entries int, eng *engine.Engine) {
+	q.eng, q.cells, q.mask = eng, make([]CQE, entries), uint64(entries-1)
+	q.ops = make([]*engine.Op, entries)
+}
+
+// ready is the number of CQEs in the ring.
+func (q *completionQueue) ready() uint64 {
+	head := q.head.Load() // first: the tail only grows, so the difference is never negative
+	return q.tail.Load() - head
+}
+
+// post appends an operation's CQE. q.mu is held.
+func (q *completionQueue) post(op *engine.Op) {
+	t := q.tail.Load()
+	if q.backlog.Len() > 0 || t-q.head.Load() == uint64(len(q.cells)) {
+		q.backlog.Push(op)
+		q.overflowed.Store(true)
+		return
+	}
+	q.cells[t&q.mask], q.ops[t&q.mask] = op.CQE, op
+	q.tail.Store(t + 1)
+}
+
+// refill moves the backlog into the ring as far as there is room.
+func (q *completionQueue) refill() {
+	if !q.overflowed.Load() {
+		return
+	}
+	q.mu.Lock()
+	t := q.tail.Load()
+	for t-q.head.Load() < uint64(len(q.cells)) {
+		op := q.backlog.Pop()
+		if op == nil {
+			break
+		}
+		q.cells[t&q.mask], q.ops[t&q.mask] = op.CQE, op
+		t++
+		q.tail.Store(t)
+	}
+	q.overflowed.Store(q.backlog.Len() > 0)
+	q.mu.Unlock()
+}
+
+// advance consumes n CQEs; more than there are, only those.
+func (q *completionQueue) advance(n uint64) {
+	head := q.head.Load()
+	n = min(n, q.tail.Load()-head)
+	for i := range n {
+		at := (head + i) & q.mask
+		op := q.ops[at]
+		q.ops[at] = nil
+		q.eng.Free(op)
+	}
+	q.head.Store(head + n)
+}
+
+// pop takes the oldest CQE.
+func (q *completionQueue) pop() (CQE, bool) {
+	q.taking.Lock()
+	defer q.taking.Unlock()
+	q.refill()
+	head := q.head.Load()
+	if q.tail.Load() == head {
+		return CQE{}, false
+	}
+	cqe := q.cells[head&q.mask]
+	q.advance(1)
+	return cqe, true
+}
+
+// PeekCQE returns the oldest CQE without consuming it, or EAGAIN. It stays valid
+// until [Ring.CQESeen] or [Ring.CQAdvance] consumes it.
+//
+// One goroutine at a time may reap by PeekCQE, WaitCQE, PeekBatchCQE, CQESeen and
+// CQAdvance. For several there is [Ring.Wait].
+func (r *Ring) PeekCQE() (*CQE, error) {
+	if r.closed.Load() {
+		return nil, ErrClosed
+	}
+	r.cq.refill()
+	if r.cq.ready() == 0 && !r.look() {
+		return nil, syscall.EAGAIN
+	}
+	return &r.cq.cells[r.cq.head.Load()&r.cq.mask], nil
+}
+
+// PeekBatchCQE fills cqes with pointers to the oldest CQEs, in order, without
+// consuming them, and returns how many there were.
+func (r *Ring) PeekBatchCQE(cqes []*CQE) int {
+	if r.closed.Load() {
+		return 0
+	}
+	r.cq.refill()
+	if r.cq.ready() == 0 {
+		r.look()
+	}
+	head := r.cq.head.Load()
+	n := min(len(cqes), int(r.cq.tail.Load()-head))
+	for i := range n {
+		cqes[i] = &r.cq.cells[(head+uint64(i))&r.cq.mask]
+	}
+	return n
+}
+
+// WaitCQE waits for a CQE and returns it without consuming it, as PeekCQE does.
+// Nothing that is not submitted is submitted by it. It returns [ErrClosed] when
+// the ring is closed, or shut down and empty.
+func (r *Ring) WaitCQE() (*CQE, error) {
+	if err := r.await(context.Background(), 1); err != nil {
+		return nil, err
+	}
+	return &r.cq.cells[r.cq.head.Load()&r.cq.mask], nil
+}
+
+// CQESeen consumes the oldest CQE, of which cqe should be the pointer; nil
+// consumes nothing. The CQE must not be looked at afterwards.
+func (r *Ring) CQESeen(cqe *CQE) {
+	if cqe != nil {
+		r.CQAdvance(1)
+	}
+}
+
+// CQAdvance consumes the n oldest CQEs; if there are fewer, those.
+func (r *Ring) CQAdvance(n int) {
+	if n > 0 && !r.closed.Load() {
+		r.cq.taking.Lock()
+		r.cq.advance(uint64(n))
+		r.cq.taking.Unlock()
+		r.roomMade()
+	}
+}
+
+// CQReady is the number of CQEs that can be consumed without a refill from the
+// backlog.
+func (r *Ring) CQReady() int { return int(r.cq.ready()) }
+
+// CQHasOverflow reports whether completions wait behind a full completion ring.
+// They move up, in order, when one of the peeking and waiting calls finds room.
+func (r *Ring) CQHasOverflow() bool { return r.cq.overflowed.Load() }
+
+// Wait waits for a CQE, consumes it and returns it. Any number of goroutines may
+// call it; each CQE goes to one of them. When ctx ends first, its error comes back
+// and nothing is lost: the operations go on, and their buffers are still the
+// ring's. [ErrClosed] comes back when the ring is closed, or shut down and empty.
+func (r *Ring) Wait(ctx context.Context) (CQE, error) {
+	for {
+		if err := r.await(ctx, 1); err != nil {
+			return CQE{}, err
+		}
+		cqe, ok := r.cq.pop()
+		r.roomMade()
+		if r.cq.ready() > 0 || r.cq.overflowed.Load() {
+			r.rouse() // what is left is another waiter's
+		}
+		if ok {
+			return cqe, nil
+		}
+	}
+}
+
+// CQEs is Wait as a loop: it yields completions, consumed, until ctx ends, the
+// ring is closed, or it is shut down and empty. Any number of goroutines may
+// range over it.
+func (r *Ring) CQEs(ctx context.Context) iter.Seq[CQE] {
+	return func(yield func(CQE) bool) {
+		for {
+			cqe, err := r.Wait(ctx)
+			if err != nil || !yield(cqe) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,113 @@
+//go:build unix
+
+package aioring
+
+import "github.com/aioring/aioring/aio"
+
+// descriptors are the calls on descriptor numbers that deciding about files
+// takes. An aio.Kernel has them.
+type descriptors interface {
+	Fstat(fd int) (aio.FileStat, aio.Errno)
+	Dup(fd int) (int, aio.Errno)
+	Close(fd int) aio.Errno
+}
+
+// fileCache remembers what descriptor numbers refer to, and holds files by
+// private descriptors.
+//
+// A number may be closed, and be another file's, whenever its user likes. So what
+// is known about one holds until forget, which ends each handing-down, and an
+// operation that is not in the kernel by then has a descriptor of its own. All
+// methods are the engine's owner's.
+type fileCache struct {
+	sys   descriptors
+	epoch uint64
+	known map[int32]*knownFile
+	spare []*heldFile
+}
+
+// knownFile is what a number refers to in one epoch.
+type knownFile struct {
+	epoch uint64
+	stat  aio.FileStat
+	errno aio.Errno
+	held  *heldFile
+}
+
+// heldFile is a private descriptor, shared by the operations of one epoch on one
+// number.
+type heldFile struct {
+	fd    int
+	users int
+	known *knownFile
+}
+
+func (c *fileCache) init(sys descriptors) {
+	c.sys, c.epoch, c.known = sys, 1, make(map[int32]*knownFile)
+}
+
+// forget ends what is known.
+func (c *fileCache) forget() { c.epoch++ }
+
+// look finds what a number refers to now.
+func (c *fileCache) look(fd int32) *knownFile {
+	k := c.known[fd]
+	if k != nil && k.epoch == c.epoch {
+		return k
+	}
+	stat, errno := c.sys.Fstat(int(fd))
+	if k == nil {
+		k = new(knownFile)
+		if errno == 0 { // of numbers that are not open there are too many
+			c.known[fd] = k
+		}
+	}
+	*k = knownFile{epoch: c.epoch, stat: stat, errno: errno}
+	return k
+}
+
+// stat says what kind of file a number refers to.
+func (c *fileCache) stat(fd int32) (aio.FileStat, aio.Errno) {
+	k := c.look(fd)
+	return k.stat, k.errno
+}
+
+// hold gives one operation a private descriptor of the file. release ends it.
+func (c *fileCache) hold(fd int32) (*heldFile, aio.Errno) {
+	k := c.look(fd)
+	if k.errno != 0 {
+		return nil, k.errno
+	}
+	if k.held == nil {
+		dup, errno := c.sys.Dup(int(fd))
+		if errno != 0 {
+			return nil, errno
+		}
+		k.held = c.newHeld()
+		*k.held = heldFile{fd: dup, known: k}
+	}
+	k.held.users++
+	return k.held, 0
+}
+
+// release ends one operation's use of a private descriptor.
+func (c *fileCache) release(f *heldFile) {
+	if f.users--; f.users > 0 {
+		return
+	}
+	if f.known.held == f {
+		f.known.held = nil
+	}
+	_ = c.sys.Close(f.fd) // a double: nothing was written through it alone
+	c.spare = append(c.spare, f)
+}
+
+func (c *fileCache) newHeld() *heldFile {
+	n := len(c.spare)
+	if n == 0 {
+		return new(heldFile)
+	}
+	f := c.spare[n-1]
+	c.spare = c.spare[:n-1]
+	return f
+}

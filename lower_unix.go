@@ -1,0 +1,390 @@
+//go:build unix
+
+package aioring
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/aioring/aioring/aio"
+	"github.com/aioring/aioring/aio/sim"
+	"github.com/aioring/aioring/batch"
+	"github.com/aioring/aioring/internal/engine"
+	"github.com/aioring/aioring/internal/worker"
+	"github.com/aioring/aioring/reactor"
+)
+
+// openLower opens the kernel that the ring's options name.
+func openLower(r *Ring) (lower, error) {
+	k := r.opts.aio
+	var closeKernel func() error
+	if k == nil {
+		var err error
+		switch r.opts.kernel {
+		case KernelAuto:
+			if k, err = nativeAIO(); errors.Is(err, ErrUnsupported) {
+				k, err = nil, nil
+			}
+		case KernelFreeBSD:
+			k, err = nativeAIO()
+		case KernelThreads:
+		case KernelSim:
+			model := sim.New(sim.Config{})
+			k, closeKernel = model, model.Shutdown
+		default:
+			err = ErrUnsupported
+		}
+		if err != nil {
+			return nil, fmt.Errorf("aioring: kernel %q: %w", r.opts.kernel, err)
+		}
+	}
+	if k == nil {
+		return openThreads(r), nil
+	}
+	l, err := openAIO(r, k)
+	if err != nil {
+		if closeKernel != nil {
+			err = errors.Join(err, closeKernel())
+		}
+		return nil, fmt.Errorf("aioring: kernel %q: %w", k.Name(), err)
+	}
+	l.closeKernel = closeKernel
+	return l, nil
+}
+
+// kernelLower is everything below the engine for the kernels that are not rings
+// themselves. With an aio.Kernel, files and disks go through batch and reactor,
+// and what AIO is not for goes to the workers; without one, the threads kernel,
+// all goes to the workers.
+type kernelLower struct {
+	ring  *Ring
+	files fileCache
+	pool  *worker.Pool
+	calls []*worker.Call // started, for the pool at the next flush
+
+	// Without AIO these are nil.
+	aio         aio.Kernel
+	reactor     *reactor.Reactor
+	batch       *batch.Batch
+	closeKernel func() error // also nil if the kernel is another's
+
+	// tasks[i] is set by the engine's owner before any task of it is known to
+	// others.
+	tasks []atomic.Pointer[[taskChunk]task]
+
+	// done is a stack of tasks that have their result. Harvester and workers push;
+	// the owner takes all at once.
+	done atomic.Pointer[task]
+
+	plain, fallbacks atomic.Uint64
+}
+
+// task is what an operation is below the engine, one for each slot of the
+// engine's table.
+type task struct {
+	op    *engine.Op
+	file  *heldFile // its private descriptor, if it has one
+	plain bool      // it is call's, not job's
+	job   batch.Job
+	call  worker.Call
+	next  *task
+}
+
+const taskChunk = 256
+
+func openThreads(r *Ring) *kernelLower {
+	l := &kernelLower{ring: r, tasks: make([]atomic.Pointer[[taskChunk]task], r.opts.maxOps/taskChunk+1)}
+	l.files.init(aio.HostFiles{})
+	l.pool = worker.New(0, l.called)
+	return l
+}
+
+func openAIO(r *Ring, k aio.Kernel) (*kernelLower, error) {
+	l := openThreads(r)
+	l.files.init(k)
+	l.aio = k
+	budget, err := batch.ShareBudget(k)
+	if err != nil {
+		return nil, err
+	}
+	l.reactor, err = reactor.New(k)
+	if err != nil {
+		budget.Release()
+		return nil, err
+	}
+	l.batch, err = batch.New(batch.Config{
+		Kernel: k, Kqueue: l.reactor.Kqueue(), Budget: budget,
+		Done: l.reaped, Hold: l.holdJob, Elsewhere: l.elsewhere,
+	})
+	if err != nil {
+		budget.Release()
+		return nil, errors.Join(err, l.reactor.Close())
+	}
+	return l, nil
+}
+
+func (l *kernelLower) name() string {
+	if l.aio == nil {
+		return KernelThreads
+	}
+	return l.aio.Name()
+}
+
+// task finds an operation's task.
+func (l *kernelLower) task(slot uint32) *task {
+	return &l.tasks[slot/taskChunk].Load()[slot%taskChunk]
+}
+
+// start looks at the file and sends the operation the way that suits it: by the
+// file's type, never by trying.
+func (l *kernelLower) start(op *engine.Op) {
+	if p := &l.tasks[op.Slot()/taskChunk]; p.Load() == nil {
+		p.Store(new([taskChunk]task))
+	}
+	t := l.task(op.Slot())
+	t.op = op
+	stat, errno := l.files.stat(op.SQE.Fd)
+	if errno != 0 {
+		l.ring.eng.Complete(op, -int32(errno.Host()))
+		return
+	}
+	if l.batch == nil || !suitsAIO(&op.SQE, stat) {
+		l.startPlain(t, stat.Stream())
+		return
+	}
+	t.plain = false
+	s := &op.SQE
+	j := &t.job
+	j.ID, j.Op, j.Fd, j.Off = op.Slot(), jobOp(s), int(s.Fd), s.Off
+	j.Buf, j.Bufs = s.Buf[:min(len(s.Buf), engine.MaxTransfer)], s.Bufs
+	l.batch.Add(j)
+}
+
+// suitsAIO reports whether an operation is one for AIO. The file's own position
+// is not: AIO has none. Nor is a sync of a disk, which AIO refuses, nor an empty
+// vector, which on a disk would never end.
+func suitsAIO(s *engine.SQE, stat aio.FileStat) bool {
+	if !stat.AIO() {
+		return false
+	}
+	switch s.Opcode {
+	case engine.OpFsync:
+		return stat.Type != aio.TypeDisk
+	case engine.OpReadv, engine.OpWritev:
+		if len(s.Bufs) == 0 || s.Bytes() > engine.MaxTransfer {
+			return false
+		}
+	}
+	return s.Off != engine.CurrentPosition
+}
+
+func jobOp(s *engine.SQE) batch.Op {
+	switch s.Opcode {
+	case engine.OpRead:
+		return batch.Read
+	case engine.OpWrite:
+		return batch.Write
+	case engine.OpReadv:
+		return batch.Readv
+	case engine.OpWritev:
+		return batch.Writev
+	}
+	if s.OpFlags&engine.FsyncDatasync != 0 {
+		return batch.Fdatasync
+	}
+	return batch.Fsync
+}
+
+func callOp(s *engine.SQE) worker.Op {
+	switch s.Opcode {
+	case engine.OpRead:
+		return worker.Read
+	case engine.OpWrite:
+		return worker.Write
+	case engine.OpReadv:
+		return worker.Readv
+	case engine.OpWritev:
+		return worker.Writev
+	}
+	if s.OpFlags&engine.FsyncDatasync != 0 {
+		return worker.Fdatasync
+	}
+	return worker.Fsync
+}
+
+// startPlain makes an operation a plain call on a worker, on a descriptor of its
+// own. Where there is none to be had, a call that cannot block for long is made
+// at once.
+func (l *kernelLower) startPlain(t *task, stream bool) {
+	t.plain = true
+	l.plain.Add(1)
+	s := &t.op.SQE
+	t.call = worker.Call{
+		Op: callOp(s), Fd: int(s.Fd), Off: s.Off, Buf: s.Buf, Bufs: s.Bufs,
+		Stream: stream && s.Opcode != engine.OpFsync, ID: t.op.Slot(),
+	}
+	if errno := l.hold(t); errno == 0 {
+		t.call.Fd = t.file.fd
+		l.calls = append(l.calls, &t.call)
+		return
+	} else if stream {
+		t.call.Err = errno.Host()
+	} else {
+		worker.Run(&t.call)
+	}
+	l.push(t)
+	l.ring.again.Store(true) // what waits for its end gets another turn
+}
+
+// hold gives a task a private descriptor of its file, once.
+func (l *kernelLower) hold(t *task) aio.Errno {
+	if t.file != nil {
+		return 0
+	}
+	f, errno := l.files.hold(t.op.SQE.Fd)
+	t.file = f
+	return errno
+}
+
+// holdJob is batch's Hold.
+func (l *kernelLower) holdJob(j *batch.Job) aio.Errno {
+	t := l.task(j.ID)
+	errno := l.hold(t)
+	if errno == 0 {
+		j.Fd = t.file.fd
+	}
+	return errno
+}
+
+// elsewhere is batch's Elsewhere.
+func (l *kernelLower) elsewhere(j *batch.Job) {
+	l.fallbacks.Add(1)
+	j.Buf, j.Bufs = nil, nil
+	l.startPlain(l.task(j.ID), false)
+}
+
+func (l *kernelLower) flush() {
+	if l.batch != nil {
+		l.batch.Flush()
+	}
+	if len(l.calls) > 0 {
+		l.pool.Submit(l.calls...)
+		clear(l.calls)
+		l.calls = l.calls[:0]
+	}
+	l.files.forget()
+}
+
+// reaped is batch's Done.
+func (l *kernelLower) reaped(j *batch.Job) { l.push(l.task(j.ID)) }
+
+// called is the pool's done.
+func (l *kernelLower) called(c *worker.Call) {
+	l.push(l.task(c.ID))
+	l.ring.kick()
+}
+
+// push puts a task with its result where settle finds it.
+func (l *kernelLower) push(t *task) {
+	for {
+		top := l.done.Load()
+		t.next = top
+		// Publishes the result to settle's Swap.
+		if l.done.CompareAndSwap(top, t) {
+			return
+		}
+	}
+}
+
+func (l *kernelLower) settle() {
+	// Acquires what push published; turned round it is the order of arrival.
+	var first *task
+	for t := l.done.Swap(nil); t != nil; {
+		next := t.next
+		t.next, first = first, t
+		t = next
+	}
+	for t := first; t != nil; {
+		next := t.next
+		t.next = nil
+		l.finish(t)
+		t = next
+	}
+}
+
+// finish gives the engine a task's result and makes the task anew.
+func (l *kernelLower) finish(t *task) {
+	var res int32
+	if t.plain {
+		if res = int32(t.call.Res); t.call.Err != 0 {
+			res = -int32(t.call.Err)
+		}
+		t.call = worker.Call{}
+	} else {
+		if res = int32(t.job.N); t.job.Errno != 0 {
+			res = -int32(t.job.Errno.Host())
+		}
+		l.batch.Settle(&t.job)
+	}
+	if t.file != nil {
+		l.files.release(t.file)
+		t.file = nil
+	}
+	op := t.op
+	t.op = nil
+	l.ring.eng.Complete(op, res)
+}
+
+func (l *kernelLower) cancel(op *engine.Op) {
+	t := l.task(op.Slot())
+	if t.plain {
+		l.pool.Cancel(&t.call)
+	} else {
+		l.batch.Cancel(&t.job)
+	}
+}
+
+func (l *kernelLower) waiting() int {
+	if l.batch == nil {
+		return 0
+	}
+	return l.batch.Waiting()
+}
+
+func (l *kernelLower) harvests() bool { return l.batch != nil }
+func (l *kernelLower) poll() int      { return l.batch.Harvest(l.reactor.Poll()) }
+func (l *kernelLower) prepareSleep()  { l.reactor.PrepareSleep() }
+func (l *kernelLower) cancelSleep()   { l.reactor.CancelSleep() }
+func (l *kernelLower) sleep() int     { return l.batch.Harvest(l.reactor.Sleep()) }
+
+func (l *kernelLower) wake() {
+	if l.reactor != nil {
+		l.reactor.Wake()
+	}
+}
+
+func (l *kernelLower) stats(s *Stats) {
+	s.Plain, s.Fallbacks = l.plain.Load(), l.fallbacks.Load()
+	if l.batch == nil {
+		return
+	}
+	b := l.batch.Stats()
+	s.Lists, s.Listed, s.Singles, s.Reaped = b.Lists, b.Listed, b.Singles, b.Reaped
+	s.Held, s.Again, s.Partial, s.TooLong, s.Stale = b.Held, b.Again, b.Partial, b.TooLong, b.Stale
+	s.HighWater, s.Limit = l.batch.Budget().HighWater(), l.batch.Budget().Limit()
+	e := l.reactor.Stats()
+	s.Polls, s.Sleeps, s.Wakes = e.Polls, e.Sleeps, e.Wakes
+}
+
+func (l *kernelLower) close() error {
+	l.pool.Close()
+	if l.batch == nil {
+		return nil
+	}
+	errs := []error{l.reactor.Close(), l.batch.Close()}
+	if l.closeKernel != nil {
+		errs = append(errs, l.closeKernel())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,371 @@
+// Package aioring gives Go programs io_uring's submission and completion rings
+// over FreeBSD's POSIX AIO and kqueue, and over plain calls elsewhere.
+//
+// Operations go in by [Ring.GetSQE], the Prep functions and [Ring.Submit], as with
+// liburing, or by [Ring.Push] and [Ring.Do] from any goroutine; completions come
+// out by [Ring.WaitCQE] and its kin, or by [Ring.Wait] and [Ring.CQEs].
+//
+// An operation that cannot go to the kernel at once, and on the threads kernel
+// every one, works on a duplicate of its descriptor. Closing it drops the
+// process's POSIX record locks on the file, as any close does (fcntl(2)).
+package aioring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/aioring/aioring/internal/engine"
+	"github.com/aioring/aioring/ring"
+)
+
+// Ring is a submission queue, a completion queue, and what moves operations from
+// one to the other. Make one with [New]; end it with [Ring.Close].
+//
+// Any goroutine may call Push, Do, Wait, CQEs, Stats, Shutdown and Close. One
+// goroutine at a time may fill and submit (GetSQE, Submit, SubmitAndWait). CQEs
+// are reaped either by value, by any number of goroutines (Wait, CQEs), or by
+// pointer, by one (PeekCQE and its kin): not in both ways at a time, or a CQE may
+// be seen twice or not at all.
+type Ring struct {
+	opts options
+	eng  *engine.Engine
+	sq   submissionQueue
+	cq   completionQueue
+	low  lower
+
+	// owner is the ownership of the engine and of everything below it that says
+	// so. Who finds it taken, and need not wait, leaves again set; who gives it up
+	// looks at again afterwards.
+	owner sync.Mutex
+	again atomic.Bool
+	batch [64]SQE // the owner's: what is being drained
+
+	intake atomic.Int64 // SQEs pushed, or about to be, that the engine has not accepted
+
+	harvester  atomic.Bool  // somebody harvests
+	ownHarvest func()       // harvestLoop: a method value made for each start would be allocated
+	parked     atomic.Int64 // waiters who cannot
+
+	worker     *ring.Parker   // the dedicated worker's, with WithWorker
+	background sync.WaitGroup // the dedicated worker
+
+	began   time.Time
+	stopped atomic.Bool   // no more intake
+	closed  atomic.Bool   // everything is over
+	closing chan struct{} // holds a token while somebody closes: one at a time
+
+	stat counters
+}
+
+// New makes a ring with at least so many submission queue entries: 1 to
+// [MaxEntries], rounded up to a power of two. The completion queue has twice as
+// many. The kernel is this system's own, else threads, unless an option says
+// otherwise.
+//
+// Errors: EINVAL for a number of entries out of range; [ErrUnsupported] for a
+// kernel that this system lacks; what the system answers when it has no memory or
+// descriptors to give.
+func New(entries int, opts ...Option) (*Ring, error) {
+	o := options{kernel: KernelAuto, maxOps: DefaultMaxOps}
+	for _, set := range opts {
+		if set == nil {
+			continue
+		}
+		if err := set(&o); err != nil {
+			return nil, err
+		}
+	}
+	if entries < 1 || entries > MaxEntries {
+		return nil, fmt.Errorf("aioring: %d entries: %w", entries, syscall.EINVAL)
+	}
+	entries = 1 << bits.Len(uint(entries-1))
+	r := &Ring{opts: o, eng: engine.New(o.maxOps, o.maxBytes), began: time.Now(), closing: make(chan struct{}, 1)}
+	r.ownHarvest = r.harvestLoop
+	r.sq.init(entries)
+	r.cq.init(2*entries, r.eng)
+	low, err := openLower(r)
+	if err != nil {
+		return nil, err
+	}
+	r.low = low
+	if o.worker {
+		r.worker = new(ring.Parker)
+		r.background.Add(1)
+		go r.work()
+		r.ensureHarvest()
+	}
+	return r, nil
+}
+
+// Kernel is the name of the kernel that runs the ring's operations.
+func (r *Ring) Kernel() string { return r.low.name() }
+
+// now is the ring's clock, in nanoseconds.
+func (r *Ring) now() int64 { return int64(time.Since(r.began)) }
+
+// Bounds on what one owner does for others before it passes the engine on.
+const (
+	turnSQEs = 1024 // SQEs taken from the submission ring in one turn
+	turns    = 8    // turns in a row
+)
+
+// kick asks for a turn of the engine: by this goroutine if the engine is free,
+// else by its owner.
+func (r *Ring) kick() {
+	r.again.Store(true)
+	r.drive()
+}
+
+// drive gives the engine turns while it is free and somebody asks for them.
+func (r *Ring) drive() {
+	for n := 0; r.again.Load() && r.owner.TryLock(); n++ {
+		if n == turns {
+			// Enough done for others. The lock is let go first: the new owner
+			// must find the engine free.
+			r.owner.Unlock()
+			go r.drive()
+			return
+		}
+		r.turn(turnSQEs)
+		r.release()
+	}
+}
+
+// turn lets the engine take everything in: results from below, SQEs from above.
+// The owner calls it.
+func (r *Ring) turn(sqes int) {
+	r.take(sqes)
+	if !r.closed.Load() {
+		r.start()
+	}
+}
+
+// take gives the engine the results that have come in and up to so many of the
+// SQEs pushed. The owner calls it.
+func (r *Ring) take(sqes int) {
+	// Cleared first: what is asked for from here on is asked for again.
+	r.again.Store(false)
+	if r.closed.Load() {
+		return // a late request: there is nothing any more
+	}
+	r.low.settle()
+	now := r.now()
+	for sqes > 0 {
+		n := r.sq.shared.PopBatch(r.batch[:])
+		if n == 0 {
+			break
+		}
+		for i := range n {
+			r.eng.Accept(&r.batch[i], now)
+		}
+		clear(r.batch[:n])
+		// After Accept has counted them in flight: see quiet.
+		r.intake.Add(-int64(n))
+		r.stat.submitted.Add(uint64(n))
+		sqes -= n
+	}
+	if sqes <= 0 {
+		r.again.Store(true)
+	}
+}
+
+// start hands down what the engine releases. The owner calls it.
+func (r *Ring) start() {
+	for {
+		for op := r.eng.NextReleased(); op != nil; op = r.eng.NextReleased() {
+			if c, _ := op.Owner.(*call); c != nil {
+				if c.cancelled.Load() {
+					r.eng.Complete(op, -int32(syscall.ECANCELED))
+					continue
+				}
+				c.op = op
+			}
+			r.low.start(op)
+		}
+		r.low.flush()
+		r.low.settle() // refusals, and what was done at once
+		if !r.eng.HasReleased() {
+			return
+		}
+	}
+}
+
+// release delivers what is completed, gives up the engine and wakes those whom it
+// concerns.
+func (r *Ring) release() {
+	var woken wakeList
+	r.deliver(&woken)
+	r.owner.Unlock()
+	r.signal(&woken)
+	r.roomMade() // the submission ring was drained, Do's operations are over
+	if r.low.waiting() > 0 {
+		r.ensureHarvest()
+	}
+}
+
+// deliver hands out the final CQEs there are.
+func (r *Ring) deliver(woken *wakeList) {
+	op := r.eng.NextCompleted()
+	if op == nil && !r.stopped.Load() {
+		return
+	}
+	n := uint64(0)
+	r.cq.mu.Lock()
+	for ; op != nil; op = r.eng.NextCompleted() {
+		n++
+		if c, _ := op.Owner.(*call); c != nil {
+			c.cqe, c.op = op.CQE, nil
+			woken.add(&c.waiter)
+			r.eng.Free(op)
+		} else {
+			r.cq.post(op)
+		}
+	}
+	r.eng.Delivered(int(n)) // after the posts: who finds the ring quiet finds them
+	r.cq.fire(woken)
+	if r.stopped.Load() && r.quiet() {
+		r.cq.fireAll(woken)
+	}
+	r.cq.mu.Unlock()
+	r.stat.completed.Add(n)
+}
+
+// quiet reports whether nothing is on its way: every operation pushed or
+// submitted has its final CQE.
+func (r *Ring) quiet() bool {
+	// In this order: an operation is counted in flight before it leaves intake.
+	return r.intake.Load() == 0 && r.eng.InFlight() == 0
+}
+
+// work is the dedicated worker of WithWorker.
+func (r *Ring) work() {
+	defer r.background.Done()
+	asked := func() bool { return r.again.Load() || r.closed.Load() }
+	for {
+		r.worker.Wait(asked)
+		if r.closed.Load() {
+			return
+		}
+		r.owner.Lock()
+		r.turn(turnSQEs)
+		r.release()
+	}
+}
+
+// Shutdown takes no more operations and waits until every one taken has its
+// final CQE. CQEs can be reaped meanwhile and afterwards; when there are none
+// left, waiting calls return [ErrClosed]. SQEs that were filled and not submitted
+// are not taken. When ctx ends first its error comes back, and the operations go
+// on; Shutdown may be called again.
+func (r *Ring) Shutdown(ctx context.Context) error {
+	r.stop()
+	return r.awaitQuiet(ctx)
+}
+
+// stop ends the intake.
+func (r *Ring) stop() {
+	r.sq.shared.Close()
+	// As the owner: a Submit under way is over, and its operations are counted.
+	r.own(func() { r.stopped.Store(true) })
+}
+
+// Close takes no more operations, cancels those under way, waits until each has
+// ended, releases everything and wakes all who wait, with [ErrClosed]; a Do under
+// way returns what became of its operation, ECANCELED as a rule. CQEs that
+// were not reaped are gone. After Close the kernel touches no buffer.
+//
+// An operation that the kernel does not cancel is waited for, however long it
+// takes: see [Ring.CloseContext]. Closing a closed ring does nothing.
+func (r *Ring) Close() error { return r.CloseContext(context.Background()) }
+
+// CloseContext is Close with an end to its patience. When ctx ends first it
+// returns a [*HeldError] that names the operations which the kernel still holds,
+// and keeps their memory for ever. It may be called again.
+func (r *Ring) CloseContext(ctx context.Context) error {
+	select {
+	case r.closing <- struct{}{}:
+	default:
+		select {
+		case r.closing <- struct{}{}:
+		case <-ctx.Done():
+			return r.held(ctx.Err())
+		}
+	}
+	defer func() { <-r.closing }()
+	if r.closed.Load() {
+		return nil
+	}
+	r.stop()
+	r.own(func() {
+		r.eng.CancelNew()
+		r.eng.Each(r.low.cancel)
+		r.low.settle()
+	})
+	if err := r.awaitQuiet(ctx); err != nil {
+		abandoned.Store(r, nil)
+		return r.held(err)
+	}
+	abandoned.Delete(r)
+
+	r.closed.Store(true)
+	var woken wakeList
+	r.cq.mu.Lock()
+	r.cq.fireAll(&woken)
+	r.cq.mu.Unlock()
+	r.signal(&woken)
+	r.low.wake()
+	if r.worker != nil {
+		r.worker.Wake()
+	}
+	r.background.Wait()
+	// Whoever still harvests for itself was fired, and leaves.
+	for !r.harvester.CompareAndSwap(false, true) {
+		runtime.Gosched()
+		r.low.wake()
+	}
+	r.owner.Lock()
+	defer r.owner.Unlock()
+	return r.low.close()
+}
+
+// held names what is under way.
+func (r *Ring) held(err error) *HeldError {
+	held := &HeldError{Err: err}
+	r.own(func() {
+		if r.closed.Load() {
+			return
+		}
+		r.low.settle() // what has come in is not held
+		now := r.now()
+		r.eng.Each(func(op *engine.Op) { held.Held = append(held.Held, operation(op, now)) })
+	})
+	return held
+}
+
+// abandoned keeps rings reachable whose operations the kernel did not give back:
+// it may write to their buffers at any time.
+var abandoned sync.Map
+
+// own runs f as the engine's owner and then does what an owner does.
+func (r *Ring) own(f func()) {
+	r.owner.Lock()
+	f()
+	r.turn(turnSQEs)
+	r.release()
+	r.drive()
+}
+
+// isFull translates the engine's refusal.
+func isFull(err error) error {
+	if errors.Is(err, engine.ErrFull) {
+		return ErrFull
+	}
+	return err
+}

@@ -1,0 +1,301 @@
+package aioring
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/aioring/aioring/internal/engine"
+	"github.com/aioring/aioring/ring"
+)
+
+// submissionQueue is both ways in. entries is the porter's: a private array that
+// GetSQE hands out and Submit takes, in order, with io_uring's free-running
+// indexes. shared is everybody's: Push publishes there, and whoever owns the
+// engine drains it.
+type submissionQueue struct {
+	entries []SQE
+	mask    uint32
+	head    uint32 // the next to submit
+	tail    uint32 // the next to hand out
+
+	shared *ring.MPSC[SQE]
+}
+
+func (q *submissionQueue) init(entries int) {
+	q.entries, q.mask = make([]SQE, entries), uint32(entries-1)
+	q.shared = ring.NewMPSC[SQE](entries)
+}
+
+// GetSQE hands out the next free entry, cleared, or nil when all are filled: then
+// Submit. The entry is submitted by the next Submit, whether it was prepared or
+// not (unprepared it is a NOP), and must not be touched after that.
+func (r *Ring) GetSQE() *SQE {
+	q := &r.sq
+	if q.tail-q.head == uint32(len(q.entries)) || r.stopped.Load() {
+		return nil
+	}
+	sqe := &q.entries[q.tail&q.mask]
+	*sqe = SQE{}
+	q.tail++
+	return sqe
+}
+
+// SQReady is the number of entries handed out by GetSQE and not submitted.
+func (r *Ring) SQReady() int { return int(r.sq.tail - r.sq.head) }
+
+// SQSpaceLeft is the number of entries that GetSQE can hand out before a Submit.
+func (r *Ring) SQSpaceLeft() int { return len(r.sq.entries) - r.SQReady() }
+
+// Submit starts the operations in the entries handed out by GetSQE, after those
+// pushed before, and returns how many it took. When it returns, the file that each
+// names is fixed: its number may be closed.
+//
+// An entry that io_uring would refuse (an unknown opcode, a bad flag) is counted,
+// gets a CQE that says so, and stops the submission after it; the rest stays for
+// the next Submit. EAGAIN comes back when no operation at all could be taken
+// because too many are alive: reap, and try again.
+func (r *Ring) Submit() (int, error) {
+	n, _, err := r.submit()
+	return n, err
+}
+
+// SubmitAndWait submits as Submit does and then waits until n CQEs can be reaped,
+// those already there included. It does not wait when the submission stopped
+// early. It returns the number of entries submitted.
+func (r *Ring) SubmitAndWait(n int) (int, error) {
+	submitted, stopped, err := r.submit()
+	if err != nil || stopped || n <= 0 {
+		return submitted, err
+	}
+	return submitted, r.await(context.Background(), uint64(n))
+}
+
+// submit takes the private entries. stopped says that one of them was bad and
+// that others are left.
+func (r *Ring) submit() (n int, stopped bool, err error) {
+	if r.stopped.Load() {
+		return 0, false, ErrClosed
+	}
+	if r.sq.head == r.sq.tail {
+		r.kick() // as io_uring's does, it helps what is under way
+		return 0, false, nil
+	}
+	if r.worker != nil {
+		return r.publish()
+	}
+	r.owner.Lock()
+	if r.stopped.Load() {
+		r.owner.Unlock()
+		return 0, false, ErrClosed
+	}
+	r.take(r.sq.shared.Cap()) // what was pushed before goes first
+	n, stopped, err = r.acceptOwn()
+	r.start()
+	r.release()
+	r.drive()
+	return n, stopped, err
+}
+
+// acceptOwn gives the engine the private entries, up to a bad one. The owner
+// calls it.
+func (r *Ring) acceptOwn() (n int, stopped bool, err error) {
+	q := &r.sq
+	now := r.now()
+	for q.head != q.tail {
+		sqe := &q.entries[q.head&q.mask]
+		if r.eng.Reserve(1, sqe.Bytes()) != nil {
+			if n == 0 {
+				err = syscall.EAGAIN
+			}
+			stopped = true
+			break
+		}
+		_, ok := r.eng.Accept(sqe, now)
+		*sqe = SQE{} // its buffers are the operation's now
+		q.head++
+		n++
+		if !ok && q.head != q.tail {
+			stopped = true
+			break
+		}
+	}
+	r.stat.submitted.Add(uint64(n))
+	return n, stopped, err
+}
+
+// publish gives the private entries to the dedicated worker. When the worker is
+// behind and there is no room, this goroutine does its work.
+func (r *Ring) publish() (n int, stopped bool, err error) {
+	q := &r.sq
+	for q.head != q.tail {
+		sqe := &q.entries[q.head&q.mask]
+		err := r.push(sqe)
+		if err == ErrFull {
+			r.own(func() {})
+			err = r.push(sqe)
+		}
+		if err != nil && n == 0 {
+			if err == ErrFull {
+				err = syscall.EAGAIN
+			}
+			return 0, false, err
+		}
+		if err != nil {
+			stopped = true
+			break
+		}
+		*sqe = SQE{}
+		q.head++
+		n++
+	}
+	r.pushed()
+	return n, stopped, nil
+}
+
+// push publishes one SQE.
+func (r *Ring) push(sqe *SQE) error {
+	bytes := sqe.Bytes()
+	if err := r.eng.Reserve(1, bytes); err != nil {
+		return isFull(err)
+	}
+	r.intake.Add(1)
+	if status := r.sq.shared.Push(*sqe); status != ring.OK {
+		r.intake.Add(-1)
+		r.eng.Unreserve(1, bytes)
+		r.kick() // a full ring wants draining; Close may have seen intake
+		return pushError(status)
+	}
+	return nil
+}
+
+// pushed sees to it that what was published is drained.
+func (r *Ring) pushed() {
+	if r.worker == nil {
+		r.kick()
+		return
+	}
+	r.again.Store(true)
+	r.worker.Wake()
+}
+
+// Push submits operations from any goroutine: all of them, contiguous and in
+// order, or none. It waits for nobody: if another goroutine is submitting, that
+// one takes these along.
+//
+// Errors: [ErrFull] when there is no room now, in the ring or among the operations
+// alive; [ErrTooBig] for more SQEs than the ring has entries; [ErrClosed].
+//
+// A descriptor's number must stay open until its operation has been taken, which
+// may be a moment after Push returns; SQE.Keep does not stop an explicit close.
+func (r *Ring) Push(sqes ...SQE) error {
+	if r.stopped.Load() {
+		return ErrClosed
+	}
+	if len(sqes) == 0 {
+		return nil
+	}
+	var bytes int64
+	for i := range sqes {
+		bytes += sqes[i].Bytes()
+	}
+	if err := r.eng.Reserve(len(sqes), bytes); err != nil {
+		if len(sqes) > min(r.opts.maxOps, r.sq.shared.Cap()) || len(sqes) > 1 && r.opts.maxBytes > 0 && bytes > r.opts.maxBytes {
+			return ErrTooBig
+		}
+		return isFull(err)
+	}
+	r.intake.Add(int64(len(sqes)))
+	if status := r.sq.shared.PushN(sqes); status != ring.OK {
+		r.intake.Add(-int64(len(sqes)))
+		r.eng.Unreserve(len(sqes), bytes)
+		r.kick() // a full ring wants draining
+		return pushError(status)
+	}
+	r.pushed()
+	return nil
+}
+
+// PushContext is Push that waits, until ctx ends, for the room that it lacks. Among
+// those who wait there is no order: a large batch may wait for long beside small
+// ones.
+func (r *Ring) PushContext(ctx context.Context, sqes ...SQE) error {
+	for {
+		seen := r.cq.room.Load()
+		err := r.Push(sqes...)
+		if err != ErrFull {
+			return err
+		}
+		if err := r.awaitRoom(ctx, seen); err != nil {
+			return err
+		}
+	}
+}
+
+func pushError(status ring.Status) error {
+	switch status {
+	case ring.Closed:
+		return ErrClosed
+	case ring.TooBig:
+		return ErrTooBig
+	}
+	return ErrFull
+}
+
+// call is somebody who waits for the result of one operation.
+type call struct {
+	waiter
+	cqe       CQE
+	op        *engine.Op  // once started; the engine's owner's
+	cancelled atomic.Bool // whoever starts it ends it instead
+}
+
+var calls sync.Pool
+
+// Do runs one operation and returns its CQE, which nobody else sees. When the
+// operation failed, the error is an [*OpError]. Any goroutine may call it.
+//
+// Do never returns while the kernel may touch the buffers: when ctx ends, it asks
+// for the operation's end and waits for it. It then returns ctx's error if the
+// operation was cancelled, or what the operation did if it was not. While there is
+// no room for the operation, Do waits for some.
+func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
+	if err := ctx.Err(); err != nil {
+		return CQE{}, err
+	}
+	c, _ := calls.Get().(*call)
+	if c == nil {
+		c = &call{waiter: waiter{ch: make(chan struct{}, 1)}}
+	}
+	defer calls.Put(c)
+	c.cqe = CQE{}
+	c.fired.Store(false)
+	c.cancelled.Store(false)
+	engine.Own(&sqe, c)
+	if err := r.PushContext(ctx, sqe); err != nil {
+		return CQE{}, err
+	}
+	r.parked.Add(1)
+	defer r.parked.Add(-1)
+	if !c.fired.Load() {
+		r.ensureHarvest()
+	}
+	select {
+	case <-c.ch:
+	case <-ctx.Done():
+		// First: if it was not started yet, even not published to the engine's
+		// owner (behind somebody else's claim), start sees it.
+		c.cancelled.Store(true)
+		r.own(func() {
+			if c.op != nil && c.op.Running() {
+				r.low.cancel(c.op)
+			}
+		})
+		<-c.ch
+		if c.cqe.Res == -int32(syscall.ECANCELED) {
+			return c.cqe, ctx.Err()
+		}
+	}
+	return c.cqe, opError(&sqe, c.cqe.Res)
+}

@@ -1,0 +1,54 @@
+package aioring
+
+import "sync/atomic"
+
+// counters is what a ring counts above the kernel.
+type counters struct {
+	submitted, completed atomic.Uint64
+}
+
+// Stats is a reading of a ring's counters, which count from New. The parts are
+// read one after the other, not at one instant.
+type Stats struct {
+	Kernel string `json:"kernel"`
+
+	Submitted uint64 `json:"submitted"`  // operations accepted
+	Completed uint64 `json:"completed"`  // final CQEs delivered, to the completion queue or to Do
+	InFlight  int    `json:"in_flight"`  // accepted and not completed, now
+	Alive     int    `json:"alive"`      // from submission until the CQE is consumed, now
+	BytesHeld int64  `json:"bytes_held"` // in the buffers of those
+
+	// What became of the operations below the engine.
+	Lists     uint64 `json:"lists"`      // lio_listio calls
+	Listed    uint64 `json:"listed"`     // jobs the kernel took through them
+	Singles   uint64 `json:"singles"`    // submitting calls for one job: fsync, and vectors before FreeBSD 14
+	Reaped    uint64 `json:"reaped"`     // jobs reaped by aio_return
+	Plain     uint64 `json:"plain"`      // operations run as plain calls on workers
+	Fallbacks uint64 `json:"fallbacks"`  // those of them that AIO would not take
+	Held      uint64 `json:"held"`       // jobs that had to wait for room in the kernel
+	Again     uint64 `json:"again"`      // jobs refused with EAGAIN and put back
+	Partial   uint64 `json:"partial"`    // lists of which the kernel took only a part
+	TooLong   uint64 `json:"too_long"`   // lists refused for their length
+	Stale     uint64 `json:"stale"`      // events of operations gone, dropped
+	HighWater int    `json:"high_water"` // most jobs in the kernel at a time, all rings of the process
+	Limit     int    `json:"limit"`      // most jobs the kernel allows the process
+
+	// How completions were waited for.
+	Polls  uint64 `json:"polls"`  // kevent calls that did not wait
+	Sleeps uint64 `json:"sleeps"` // kevent calls that did
+	Wakes  uint64 `json:"wakes"`  // sleepers woken by another goroutine
+}
+
+// Stats reads the counters. Any goroutine may, also after Close.
+func (r *Ring) Stats() Stats {
+	s := Stats{
+		Kernel:    r.low.name(),
+		Submitted: r.stat.submitted.Load(),
+		Completed: r.stat.completed.Load(),
+		InFlight:  r.eng.InFlight(),
+		Alive:     r.eng.Alive(),
+		BytesHeld: r.eng.BytesHeld(),
+	}
+	r.low.stats(&s)
+	return s
+}
