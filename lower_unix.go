@@ -158,6 +158,7 @@ func (l *kernelLower) start(op *engine.Op) {
 	j := &t.job
 	j.ID, j.Op, j.Fd, j.Off = op.Slot(), jobOp(s), int(s.Fd), s.Off
 	j.Buf, j.Bufs = s.Buf[:min(len(s.Buf), engine.MaxTransfer)], s.Bufs
+	j.Once = onlyOnce(op)
 	l.batch.Add(j)
 }
 
@@ -324,6 +325,9 @@ func (l *kernelLower) finish(t *task) {
 	} else {
 		if res = int32(t.job.N); t.job.Errno != 0 {
 			res = -int32(t.job.Errno.Host())
+		}
+		if t.job.Refused {
+			handBack(t.op)
 		}
 		l.batch.Settle(&t.job)
 	}
