@@ -305,6 +305,9 @@ func (r *Ring) wantsHarvest() bool {
 	if r.closed.Load() {
 		return false
 	}
+	if r.failure.Load() != nil {
+		return r.low.harvests() // until the last is in
+	}
 	return r.parked.Load() > 0 || r.low.waiting() > 0 || r.opts.worker
 }
 
@@ -325,7 +328,7 @@ func (r *Ring) harvestLoop() {
 func (r *Ring) harvest(w *waiter) {
 	over := func() bool {
 		if w != nil {
-			return w.fired.Load()
+			return w.fired.Load() || !r.low.harvests()
 		}
 		return !r.wantsHarvest()
 	}

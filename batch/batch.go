@@ -586,6 +586,52 @@ func (b *Batch) reap(token aio.Token, errno aio.Errno) bool {
 	return true
 }
 
+// The next three are for when the event queue is lost: they find the jobs that have
+// finished by asking for each. The owner calls Unfinished and HarvestFinished, whoever
+// would harvest Await.
+
+// Unfinished is some jobs in the kernel, as few as Await can wait for.
+func (b *Batch) Unfinished() []*aio.ControlBlock {
+	var jobs []*aio.ControlBlock
+	for i := range b.slab.Len() {
+		if len(jobs) == b.cfg.Budget.Limit() {
+			break
+		}
+		if s := b.slot(uint32(i)); s.gen.Load() != 0 && s.reaped.Load() != s.gen.Load() {
+			jobs = append(jobs, b.slab.Block(i))
+		}
+	}
+	return jobs
+}
+
+// Await waits until one of the jobs has finished.
+func (b *Batch) Await(jobs []*aio.ControlBlock) {
+	if len(jobs) == 0 {
+		return
+	}
+	// Whatever it answers, the jobs are asked next.
+	if b.cfg.Kernel.Suspend(jobs, -1) == aio.EINVAL && len(jobs) > 1 {
+		b.cfg.Kernel.Suspend(jobs[:1], -1) // the limit is lower by now
+	}
+}
+
+// HarvestFinished is Harvest of all that have finished.
+func (b *Batch) HarvestFinished() int {
+	n := 0
+	for i := range b.slab.Len() {
+		gen := b.slot(uint32(i)).gen.Load()
+		if gen == 0 {
+			continue
+		}
+		errno := b.cfg.Kernel.Error(b.slab.Block(i))
+		if errno != aio.EINPROGRESS && b.reap(aio.Token{Slot: uint32(i), Gen: gen}, errno) {
+			n++
+		}
+	}
+	b.stats.reaped.Add(uint64(n))
+	return n
+}
+
 // Settle frees the control block of a job that Done was called for. It must be
 // called once for each job before the job is used again.
 func (b *Batch) Settle(j *Job) {
