@@ -360,7 +360,7 @@ func TestEntryReadyEndsWithItsContext(t *testing.T) {
 			}
 			cancel()
 		}
-		if s := r.Stats(); s.InFlight != 1 {
+		if s := r.Stats(); s.Alive != 1 {
 			t.Errorf("%+v", s)
 		}
 		pipe.finish(t)
@@ -618,7 +618,7 @@ func TestEntryRelease(t *testing.T) {
 			t.Errorf("the waiter: %v", err)
 		}
 		check()
-		if s := r.Stats(); s.InFlight != 1 || s.Stale != 0 {
+		if s := r.Stats(); s.Alive != 1 || s.Stale != 0 {
 			t.Errorf("%+v", s)
 		}
 		pipe.finish(t)
