@@ -255,8 +255,14 @@ func TestEntryLastWakerReplaces(t *testing.T) {
 			t.Fatal(ok, err)
 		}
 		woken := make(chan aioring.CQE, 4)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
 		if _, ok, err := e.PollReady(aioring.NewWaker(func(err error) {
-			// Every lock of the ring can be had here.
+			// Every lock of the ring can be had here: Wait takes the queue's, even if it
+			// is over at once.
+			if _, err := r.Wait(ended); err != context.Canceled {
+				t.Errorf("Wait: %v", err)
+			}
 			cqe, ok, pollErr := e.PollReady(nil)
 			if err != nil || !ok || pollErr != nil {
 				t.Errorf("the waker was called with %v; then %v, %v", err, ok, pollErr)
