@@ -102,7 +102,6 @@ var descriptorRules = []testCase{
 		r.refused(r.fsync(writer), aio.EINVAL)
 	}},
 	{name: "descriptor/a socket: what is there", source: "FreeBSD sys/kern/sys_socket.c, soaio_process_job", run: func(r *rig) {
-		r.notModelled("sockets")
 		a, b := r.sockets()
 		in := r.notify(r.read(a, 0, 64), aio.EvOneshot, 1)
 		r.start(in)
@@ -113,7 +112,6 @@ var descriptorRules = []testCase{
 		r.reap(out, 5, 0)
 	}},
 	{name: "descriptor/a socket: one byte ends one of two reads", source: "aio_test.c, aio_socket_two_reads", run: func(r *rig) {
-		r.notModelled("sockets")
 		a, b := r.sockets()
 		first, second := r.read(a, 0, 8), r.read(a, 0, 8)
 		r.start(first, second)
@@ -126,7 +124,6 @@ var descriptorRules = []testCase{
 		r.wantReturn(second, -1, aio.ECANCELED)
 	}},
 	{name: "descriptor/a socket shut down for reading: 0 bytes, whatever is there", source: "aio_test.c, aio_socket_shutdown", run: func(r *rig) {
-		r.notModelled("sockets")
 		if r.target.Osreldate < 1400000 {
 			// sorflush clears the queue of jobs, and the next job is put into it.
 			r.Skip("this panics a 13.2 kernel")
@@ -143,7 +140,6 @@ var descriptorRules = []testCase{
 		r.reap(j, 0, 0)
 	}},
 	{name: "descriptor/a socket whose peer closes: 0 bytes", source: "FreeBSD sys/kern/sys_socket.c, soaio_process_job", run: func(r *rig) {
-		r.notModelled("sockets")
 		a, b := r.sockets()
 		j := r.read(a, 0, 8)
 		r.start(j)
@@ -151,7 +147,6 @@ var descriptorRules = []testCase{
 		r.reap(j, 0, 0)
 	}},
 	{name: "descriptor/a socket: a write cancelled half way ends short", source: "aio_test.c, aio_socket_short_write_cancel", run: func(r *rig) {
-		r.notModelled("sockets")
 		a, b := r.sockets()
 		j := r.write(a, 0, string(make([]byte, 1<<20)))
 		r.start(j)
@@ -167,7 +162,6 @@ var descriptorRules = []testCase{
 		}
 	}},
 	{name: "descriptor/a socket that blocks takes the whole write", source: "aio_test.c, aio_socket_blocking_short_write", run: func(r *rig) {
-		r.notModelled("sockets")
 		a, b := r.sockets()
 		j := r.write(a, 0, string(make([]byte, 1<<18)))
 		r.start(j)
@@ -182,7 +176,6 @@ var descriptorRules = []testCase{
 		r.reap(j, len(j.buf), 0)
 	}},
 	{name: "descriptor/a socket shut down for writing: EPIPE", source: "aio_test.c, aio_socket_shutdown", run: func(r *rig) {
-		r.notModelled("sockets")
 		a, _ := r.sockets()
 		if err := unix.SetsockoptInt(a, unix.SOL_SOCKET, noSigpipe, 1); err != nil {
 			r.Fatal(err)

@@ -13,17 +13,26 @@ import (
 // The model is right where it does what the kernel does: the suite that judges
 // both is in aio/aiotest.
 func TestConformance(t *testing.T) {
-	for name, profile := range map[string]sim.Profile{"13": sim.V13, "14": sim.V14, "15": sim.V15} {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		profile sim.Profile
+		stall   func(k aio.Kernel, cb *aio.ControlBlock) (release func())
+	}{
+		{"13", sim.V13, nil},
+		{"14", sim.V14, nil},
+		{"15", sim.V15, nil},
+		{"15 queued", sim.V15, stall},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			aiotest.Run(t, aiotest.Target{
-				New:       func(t *testing.T) aio.Kernel { return newProcess(t, profile) },
-				Osreldate: profile.OSRelDate(),
+				New:       func(t *testing.T) aio.Kernel { return newProcess(t, c.profile) },
+				Osreldate: c.profile.OSRelDate(),
 				IsModel:   true,
 				SetLimits: func(k aio.Kernel, l aio.Limits) error {
 					k.(*sim.Kernel).SetLimits(l)
 					return nil
 				},
-				Stall: stall,
+				Stall: c.stall,
 			})
 		})
 	}

@@ -29,6 +29,13 @@ type System struct {
 	entry    func()     // daemon, once and for all: a go statement then allocates nothing
 	quiet    *sync.Cond // a daemon has ended, or a process has nothing unfinished
 
+	watches  watches
+	watchers int // goroutines of watches, old ones included
+	stalled  queue[sockbuf]
+	servers  int // goroutines of sockets and disks
+	timers   int
+	disks    sync.Map // diskID to *Disk
+
 	vnodes table[vnode]
 
 	// Free lists. What is here is clean.
