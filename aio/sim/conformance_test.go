@@ -5,6 +5,8 @@ package sim_test
 import (
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/aioring/aioring/aio"
 	"github.com/aioring/aioring/aio/aiotest"
 	"github.com/aioring/aioring/aio/sim"
@@ -32,7 +34,9 @@ func TestConformance(t *testing.T) {
 					k.(*sim.Kernel).SetLimits(l)
 					return nil
 				},
-				Stall: c.stall,
+				Disk:    newDisk,
+				Signals: signals,
+				Stall:   c.stall,
 			})
 		})
 	}
@@ -50,6 +54,31 @@ func newProcess(t *testing.T, profile sim.Profile) *sim.Kernel {
 		_ = k.Shutdown()
 	})
 	return k
+}
+
+// newDisk is a disk of the process's machine.
+func newDisk(t *testing.T, k aio.Kernel, kind aiotest.DiskKind) string {
+	d, err := k.(*sim.Kernel).System().NewDisk(t.TempDir(), sim.DiskConfig{Size: 8 << 20, Mapped: kind == aiotest.DiskMapped})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Path()
+}
+
+func signals(t *testing.T, k aio.Kernel, signal unix.Signal) <-chan unix.Signal {
+	sent, caught, done := k.(*sim.Kernel).Signals(), make(chan unix.Signal, 16), make(chan struct{})
+	t.Cleanup(func() { close(done) })
+	go func() {
+		for {
+			select {
+			case s := <-sent:
+				caught <- unix.Signal(s.No)
+			case <-done:
+				return
+			}
+		}
+	}()
+	return caught
 }
 
 func stall(k aio.Kernel, cb *aio.ControlBlock) (release func()) {

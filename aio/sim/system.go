@@ -82,6 +82,9 @@ func (s *System) SetLimits(l aio.Limits) {
 	s.unlock()
 }
 
+// System is the machine that the process runs on.
+func (k *Kernel) System() *System { return k.sys }
+
 func (s *System) lock() { s.mu.Lock() }
 
 // unlock also wakes those whom the holder of the lock has chosen, after the
