@@ -34,9 +34,19 @@ func pollNow(fd int, events int16) int16 {
 	}
 }
 
-// askInt is an ioctl(2) whose answer is a number; 0 if the host refuses.
-func askInt(fd int, request uint) int64 {
-	n, err := unix.IoctlGetInt(fd, request)
+// readable is how many bytes there are to read; 0 if the host does not say.
+func readable(fd int) int64 {
+	n, err := unix.IoctlGetInt(fd, askReadable)
+	if err != nil {
+		return 0
+	}
+	return int64(n)
+}
+
+// unsent is how many bytes a socket holds that it has not sent; 0 if the host does
+// not say.
+func unsent(fd int) int64 {
+	n, err := unix.IoctlGetInt(fd, askUnsent)
 	if err != nil {
 		return 0
 	}
@@ -58,7 +68,7 @@ func levelOf(fd int, st *hostStat, dir direction, flags uint32, lowat int64) lev
 	case dir == toRead:
 		// A pipe or a terminal.
 		e := pollNow(fd, unix.POLLIN)
-		l := level{eof: e&(unix.POLLHUP|unix.POLLERR) != 0, data: askInt(fd, askReadable)}
+		l := level{eof: e&(unix.POLLHUP|unix.POLLERR) != 0, data: readable(fd)}
 		l.ready = l.eof || l.data > 0
 		return l
 	}
@@ -98,7 +108,7 @@ func socketLevel(fd int, dir direction, flags uint32, lowat int64) level {
 			}
 			return l
 		}
-		l := level{data: askInt(fd, askReadable)}
+		l := level{data: readable(fd)}
 		l.eof = e&(pollReadEnd|unix.POLLHUP) != 0 ||
 			e&unix.POLLIN != 0 && l.data == 0 && isStream(fd)
 		enough := e&unix.POLLIN != 0
@@ -119,7 +129,7 @@ func socketLevel(fd int, dir direction, flags uint32, lowat int64) level {
 	}
 	l := level{eof: e&unix.POLLHUP != 0 || e&unix.POLLERR == 0 && isStream(fd) && cannotSend(fd)}
 	if size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil {
-		l.data = max(0, int64(size)-askInt(fd, askUnsent))
+		l.data = max(0, int64(size)-unsent(fd))
 	}
 	enough := e&unix.POLLOUT != 0
 	if flags&aio.NoteLowat != 0 {

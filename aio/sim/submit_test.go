@@ -550,7 +550,7 @@ func TestSystemCapIsShared(t *testing.T) {
 func TestLimitsChangeAtRunTime(t *testing.T) {
 	r := newRig(t, Config{})
 	l, err := r.Limits()
-	if err != nil || l != (aio.Limits{MaxQueue: 1024, MaxQueuePerProc: 256, MaxPerProc: 32, MaxProcs: 32, MaxBuf: 16}) {
+	if err != nil || l != (aio.Limits{MaxQueue: 1024, MaxQueuePerProc: 256, MaxPerProc: 32, MaxProcs: 32, TargetProcs: 4, MaxBuf: 16, MaxSocketProcs: 32}) {
 		t.Errorf("defaults %+v %v", l, err)
 	}
 	r.SetLimits(aio.Limits{MaxQueuePerProc: 2})

@@ -69,7 +69,9 @@ func withDefaults(l aio.Limits) aio.Limits {
 	set(&l.MaxQueuePerProc, 256)
 	set(&l.MaxPerProc, 32)
 	set(&l.MaxProcs, 32)
+	set(&l.TargetProcs, 4)
 	set(&l.MaxBuf, 16)
+	set(&l.MaxSocketProcs, 32)
 	l.QueueCount = 0
 	return l
 }
