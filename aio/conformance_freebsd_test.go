@@ -76,9 +76,11 @@ func rawDisk(t *testing.T, k aio.Kernel, kind aiotest.DiskKind) string {
 }
 
 // signals asks Go's runtime for the signals that the process gets.
-func signals(t *testing.T, _ aio.Kernel, want unix.Signal) <-chan unix.Signal {
+func signals(t *testing.T, _ aio.Kernel, want ...unix.Signal) <-chan unix.Signal {
 	got, caught, done := make(chan os.Signal, 16), make(chan unix.Signal, 16), make(chan struct{})
-	signal.Notify(got, want)
+	for _, s := range want {
+		signal.Notify(got, s)
+	}
 	t.Cleanup(func() { signal.Stop(got); close(done) })
 	go func() {
 		for {

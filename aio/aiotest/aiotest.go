@@ -40,9 +40,9 @@ type Target struct {
 	// of this kind. nil: there is none at all.
 	Disk func(t *testing.T, k aio.Kernel, kind DiskKind) (path string)
 
-	// Signals gives the signals with this number that jobs of the process send,
+	// Signals gives the signals with these numbers that jobs of the process send,
 	// until the end of the case. nil skips the cases about them.
-	Signals func(t *testing.T, k aio.Kernel, signal unix.Signal) <-chan unix.Signal
+	Signals func(t *testing.T, k aio.Kernel, signals ...unix.Signal) <-chan unix.Signal
 
 	// Stall keeps the next submission of cb queued, where it can be cancelled,
 	// until release is called. nil: the suite uses reads of a socket that has
@@ -86,6 +86,7 @@ func table() []testCase {
 		readinessCases,
 		timerCases,
 		peerCases,
+		signalCases,
 		matrixCases(),
 	)
 }

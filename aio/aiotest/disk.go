@@ -275,6 +275,25 @@ var diskCases = []testCase{
 		r.reap(unaligned, -1, aio.EINVAL)
 		r.reap(long, maxphys+512, 0)
 	}},
+	{name: "disk/mapped buffers: what EFAULT takes of them is lost", source: qbio + ", kaio_buffer_count", alone: true, run: func(r *rig) {
+		fd := r.openDisk(DiskMapped)
+		n := r.limits().MaxBuf
+		lengths := make([]int, n)
+		for i := range lengths {
+			lengths[i] = 512
+		}
+		all := r.readv(fd, 0, lengths...)
+		r.start(all)
+		r.reap(all, n*512, 0)
+		bad := r.readv(fd, 0, lengths...)
+		bad.iov[n-2].Base = nil
+		r.refused(bad, aio.EFAULT)
+		r.refused(all, aio.EAGAIN)
+		most := r.readv(fd, 0, lengths[:n-2]...)
+		r.start(most)
+		r.reap(most, (n-2)*512, 0)
+		r.refused(r.readv(fd, 0, lengths[:n-1]...), aio.EAGAIN)
+	}},
 	{name: "disk/mapped buffers: EAGAIN when the process has 16", source: qbio + ", kaio_buffer_count", alone: true, run: func(r *rig) {
 		fd := r.openDisk(DiskMapped)
 		n := r.limits().MaxBuf

@@ -197,13 +197,13 @@ func (r *rig) openDisk(kind DiskKind) int {
 	return r.open(path, unix.O_RDWR)
 }
 
-// catch has a signal of jobs noticed.
-func (r *rig) catch(signal unix.Signal) {
+// catch has signals of jobs noticed.
+func (r *rig) catch(signals ...unix.Signal) {
 	r.Helper()
 	if r.target.Signals == nil {
 		r.Skip("signals cannot be received here")
 	}
-	r.signals = r.target.Signals(r.T, r.k, signal)
+	r.signals = r.target.Signals(r.T, r.k, signals...)
 }
 
 // wantSignal waits for a signal that catch was told of.

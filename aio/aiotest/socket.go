@@ -229,6 +229,11 @@ var socketRules = []socketRule{
 		r.reap(second, 0, 0)
 	}},
 	{"all waiting reads end with the peer", soaio, func(r *rig, a, b int) {
+		if at, err := unix.Getsockname(a); err != nil {
+			r.Fatal(err)
+		} else if _, local := at.(*unix.SockaddrUnix); local && r.target.Osreldate >= 1500000 && !r.target.IsModel {
+			r.Skip("a 15 kernel was seen to leave reads of a local socket waiting")
+		}
 		jobs := []*job{r.read(a, 0, 8), r.read(a, 0, 8), r.read(a, 0, 8)}
 		r.start(jobs...)
 		r.shut(b, unix.SHUT_WR)
@@ -434,6 +439,56 @@ var socketOthers = []testCase{
 		r.wantReturn(j, -1, aio.ECANCELED)
 		if err := unix.Listen(fd, 1); err != nil {
 			r.Errorf("listen after the job: %v", err)
+		}
+	}},
+	{name: "socket/TCP under load: many connections, many jobs both ways", source: soaio, run: func(r *rig) {
+		const pairs, jobs, size = 8, 12, 20000
+		type side struct {
+			in, out []*job
+		}
+		var all []side
+		for range pairs {
+			a, b := r.tcp()
+			for _, ends := range [][2]int{{a, b}, {b, a}} {
+				var s side
+				for i := range jobs {
+					s.out = append(s.out, r.write(ends[0], 0, repeat(string([]byte{'a' + byte(i)}), size)))
+				}
+				// As many bytes as are written, in pieces of another size: what a read
+				// gets may be less, so there are more of them than needed.
+				for range 4 {
+					s.in = append(s.in, r.read(ends[1], 0, size/2))
+				}
+				all = append(all, s)
+				r.start(s.in...)
+				r.start(s.out...)
+			}
+		}
+		for _, s := range all {
+			want := ""
+			for _, j := range s.out {
+				want += string(j.buf)
+			}
+			got, next := 0, 0
+			for got < len(want) {
+				j := s.in[next%len(s.in)]
+				r.wait(j)
+				n, errno := r.k.Return(j.cb)
+				if n <= 0 || errno != 0 {
+					r.Fatalf("aio_return: %d, %s", n, errno.String())
+				}
+				if string(j.buf[:n]) != want[got:got+n] {
+					r.Fatalf("other bytes came out than went in, at %d", got)
+				}
+				got += n
+				next++
+				r.start(j)
+			}
+			r.reapAll(size, s.out...)
+			for _, j := range s.in {
+				r.wantCancel(int(j.cb.Fd), j.cb, aio.Cancelled)
+				r.wantReturn(j, -1, aio.ECANCELED)
+			}
 		}
 	}},
 	{name: "socket/a datagram for each read", source: soaio, run: func(r *rig) {

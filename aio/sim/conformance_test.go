@@ -65,7 +65,7 @@ func newDisk(t *testing.T, k aio.Kernel, kind aiotest.DiskKind) string {
 	return d.Path()
 }
 
-func signals(t *testing.T, k aio.Kernel, signal unix.Signal) <-chan unix.Signal {
+func signals(t *testing.T, k aio.Kernel, _ ...unix.Signal) <-chan unix.Signal {
 	sent, caught, done := k.(*sim.Kernel).Signals(), make(chan unix.Signal, 16), make(chan struct{})
 	t.Cleanup(func() { close(done) })
 	go func() {

@@ -157,6 +157,10 @@ func (kn *knote) testFd() bool {
 	kn.ev.Data = l.data
 	if l.eof {
 		kn.ev.Flags |= aio.EvEOF
+		if kn.st.Type == aio.TypeFIFO && !kn.st.vnode && kn.dir() == toWrite {
+			// The knote hangs on the other end, and goes with it.
+			kn.ev.Flags |= aio.EvOneshot
+		}
 	} else if kn.st.Type == aio.TypeFIFO {
 		kn.ev.Flags &^= aio.EvEOF
 	}
