@@ -137,6 +137,21 @@ type Iovec struct {
 	Len  uintptr
 }
 
+// Address is where a buffer is, for an SQE. The caller keeps the buffer, on the
+// heap, until the completion.
+func Address(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
+
+// Vectors describes bufs to the kernel, in vec, which grows as it must, and
+// returns where the description is. vec must stay until the kernel has taken the
+// entry, bufs until the completion.
+func Vectors(vec []Iovec, bufs [][]byte) ([]Iovec, uint64) {
+	vec = vec[:0]
+	for _, b := range bufs {
+		vec = append(vec, Iovec{Base: uintptr(unsafe.Pointer(unsafe.SliceData(b))), Len: uintptr(len(b))})
+	}
+	return vec, uint64(uintptr(unsafe.Pointer(unsafe.SliceData(vec))))
+}
+
 // The layouts, checked where they are compiled: a wrong one makes an index
 // negative or an array too long.
 var (

@@ -79,7 +79,7 @@ func pipe(t *testing.T) (rd, wr int) {
 	return p[0], p[1]
 }
 
-func addr(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
+func addr(b []byte) uint64 { return Address(b) }
 
 // Contract checks 1 to 5.
 func TestSetup(t *testing.T) {
