@@ -142,10 +142,14 @@ func (l *uringLower) prepare(op *engine.Op) bool {
 	if !l.can[opcode] {
 		opcode = noOpcode // the kernel itself refuses it, with all that follows
 	}
-	*k = uring.SQE{
-		Opcode: opcode, Flags: s.Flags, Fd: s.Fd, Off: uint64(s.Off), Addr: addr,
-		Len: length, OpFlags: s.OpFlags, UserData: op.Token,
-	}
+	// Field by field: a literal is built elsewhere first, and its copying waits for
+	// the small stores.
+	k.Opcode, k.Flags, k.IOPrio = opcode, s.Flags, 0
+	k.Fd = s.Fd
+	k.Off, k.Addr, k.Len = uint64(s.Off), addr, length
+	k.OpFlags, k.UserData = s.OpFlags, op.Token
+	k.BufIndex, k.Personality, k.FileIndex = 0, 0, 0
+	k.Addr3, k.Pad = 0, 0
 	if s.Flags != 0 {
 		l.flags(k)
 	}
