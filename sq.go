@@ -90,7 +90,7 @@ func (r *Ring) SubmitAndWait(n int) (int, error) {
 // that others are left.
 func (r *Ring) submit() (n int, stopped bool, err error) {
 	if r.stopped.Load() {
-		return 0, false, ErrClosed
+		return 0, false, r.gone()
 	}
 	if r.sq.head == r.sq.tail {
 		r.kick() // as io_uring's does, it helps what is under way
@@ -102,7 +102,7 @@ func (r *Ring) submit() (n int, stopped bool, err error) {
 	r.owner.Lock()
 	if r.stopped.Load() {
 		r.owner.Unlock()
-		return 0, false, ErrClosed
+		return 0, false, r.gone()
 	}
 	r.take(r.sq.shared.Cap()) // what was pushed before goes first
 	if r.direct != nil {
@@ -193,7 +193,7 @@ func (r *Ring) push(sqe *SQE) error {
 		r.intake.Add(-1)
 		r.eng.Unreserve(1, bytes)
 		r.kick() // a full ring wants draining; Close may have seen intake
-		return pushError(status)
+		return r.pushError(status)
 	}
 	return nil
 }
@@ -219,7 +219,7 @@ func (r *Ring) pushed() {
 // may be a moment after Push returns; SQE.Keep does not stop an explicit close.
 func (r *Ring) Push(sqes ...SQE) error {
 	if r.stopped.Load() {
-		return ErrClosed
+		return r.gone()
 	}
 	if len(sqes) == 0 {
 		return nil
@@ -244,7 +244,7 @@ func (r *Ring) Push(sqes ...SQE) error {
 		r.intake.Add(-int64(len(sqes)))
 		r.eng.Unreserve(len(sqes), bytes)
 		r.kick() // a full ring wants draining
-		return pushError(status)
+		return r.pushError(status)
 	}
 	r.pushed()
 	return nil
@@ -277,10 +277,10 @@ func (r *Ring) PushContext(ctx context.Context, sqes ...SQE) error {
 	}
 }
 
-func pushError(status ring.Status) error {
+func (r *Ring) pushError(status ring.Status) error {
 	switch status {
 	case ring.Closed:
-		return ErrClosed
+		return r.gone()
 	case ring.TooBig:
 		return ErrTooBig
 	}
