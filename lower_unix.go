@@ -5,7 +5,11 @@ package aioring
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/aioring/aioring/aio"
 	"github.com/aioring/aioring/aio/sim"
@@ -24,8 +28,14 @@ func openLower(r *Ring) (lower, error) {
 		switch r.opts.kernel {
 		case KernelAuto:
 			if k, err = nativeAIO(); errors.Is(err, ErrUnsupported) {
-				k, err = nil, nil
+				return autoURing(r)
 			}
+		case KernelURing:
+			l, err := openURing(r)
+			if err != nil {
+				return nil, fmt.Errorf("aioring: kernel %q: %w", r.opts.kernel, err)
+			}
+			return l, nil
 		case KernelFreeBSD:
 			k, err = nativeAIO()
 		case KernelThreads:
@@ -52,6 +62,29 @@ func openLower(r *Ring) (lower, error) {
 	l.closeKernel = closeKernel
 	return l, nil
 }
+
+// autoURing takes io_uring if it is to be had, else threads. Containers forbid it
+// as a rule; that is said once, and in Stats.
+func autoURing(r *Ring) (lower, error) {
+	l, err := openURing(r)
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.ENOSYS), errors.Is(err, ErrUnsupported):
+	default:
+		return nil, fmt.Errorf("aioring: kernel %q: %w", KernelURing, err)
+	}
+	t := openThreads(r)
+	if runtime.GOOS == "linux" {
+		t.forbidden = err.Error()
+		sayForbidden.Do(func() {
+			slog.Warn("aioring: no io_uring here, plain calls on threads instead", "error", err)
+		})
+	}
+	return t, nil
+}
+
+var sayForbidden sync.Once
 
 // kernelLower is everything below the engine for the kernels that are not rings
 // themselves. With an aio.Kernel, files and disks go through batch and reactor,
@@ -81,6 +114,7 @@ type kernelLower struct {
 	done atomic.Pointer[task]
 
 	plain, fallbacks atomic.Uint64
+	forbidden        string // why it is not io_uring
 }
 
 // task is what an operation is below the engine, one for each slot of the
@@ -422,6 +456,7 @@ func (l *kernelLower) wake() {
 }
 
 func (l *kernelLower) stats(s *Stats) {
+	s.Forbidden = l.forbidden
 	s.Plain, s.Fallbacks = l.plain.Load(), l.fallbacks.Load()
 	if l.batch == nil {
 		return

@@ -39,6 +39,8 @@ type Ring struct {
 	sq   submissionQueue
 	cq   completionQueue
 	low  lower
+	// direct is low again if that is a ring itself, else nil.
+	direct direct
 
 	// owner is the ownership of the engine and of everything below it that says
 	// so. Who finds it taken, and need not wait, leaves again set; who gives it up
@@ -52,6 +54,7 @@ type Ring struct {
 	harvester  atomic.Bool  // somebody harvests
 	ownHarvest func()       // harvestLoop: a method value made for each start would be allocated
 	parked     atomic.Int64 // waiters who cannot
+	bystanders atomic.Int64 // waiters who do not
 
 	entries entryTable               // the kept ones
 	wakers  atomic.Pointer[[]*Waker] // lent to a wakeList
@@ -99,10 +102,25 @@ func New(entries int, opts ...Option) (*Ring, error) {
 		return nil, err
 	}
 	r.low = low
-	if o.worker {
+	if r.direct, _ = low.(direct); r.direct == nil {
+		r.opts.locked = false
+		r.opts.worker = o.worker || o.setup&SetupSQPoll != 0
+	} else if !o.worker {
+		r.eng.AllowLent(entries)
+		r.sq.lend(r.eng)
+	}
+	if r.opts.worker {
 		r.worker = new(ring.Parker)
 		r.background.Add(1)
-		go r.work()
+		if r.opts.locked {
+			adopted := make(chan error)
+			go r.workLocked(adopted)
+			if err := <-adopted; err != nil {
+				return nil, errors.Join(fmt.Errorf("aioring: kernel %q: %w", low.name(), err), low.close())
+			}
+		} else {
+			go r.work()
+		}
 		r.ensureHarvest()
 	}
 	return r, nil
@@ -146,7 +164,7 @@ func (r *Ring) drive() {
 // The owner calls it.
 func (r *Ring) turn(sqes int) {
 	r.take(sqes)
-	if !r.closed.Load() {
+	if r.direct == nil && !r.closed.Load() {
 		r.start()
 	}
 }
@@ -158,6 +176,10 @@ func (r *Ring) take(sqes int) {
 	r.again.Store(false)
 	if r.closed.Load() {
 		return // a late request: there is nothing any more
+	}
+	if r.direct != nil {
+		r.direct.takePushed(sqes)
+		return
 	}
 	r.low.settle()
 	now := r.now()
@@ -217,10 +239,13 @@ func (r *Ring) release() {
 // deliver hands out the final CQEs there are.
 func (r *Ring) deliver(woken *wakeList) {
 	op := r.eng.NextCompleted()
-	if op == nil && !r.stopped.Load() {
+	if op == nil && !r.stopped.Load() && (r.direct == nil || !r.direct.has()) {
 		return
 	}
 	n := uint64(0)
+	if r.cq.crowded() {
+		r.cq.collect()
+	}
 	r.cq.mu.Lock()
 	for ; op != nil; op = r.eng.NextCompleted() {
 		n++
@@ -236,6 +261,11 @@ func (r *Ring) deliver(woken *wakeList) {
 			owner.end(op.CQE, woken)
 			r.eng.Free(op)
 		}
+	}
+	if r.direct != nil {
+		more := uint64(0)
+		*woken, more = r.direct.reap(*woken)
+		n += more
 	}
 	r.eng.Delivered(int(n)) // after the posts: who finds the ring quiet finds them
 	r.cq.fire(woken)
@@ -266,6 +296,34 @@ func (r *Ring) work() {
 		r.owner.Lock()
 		r.turn(turnSQEs)
 		r.release()
+	}
+}
+
+// workLocked is work on a thread of its own, which alone enters the kernel: it
+// harvests too.
+func (r *Ring) workLocked(adopted chan<- error) {
+	defer r.background.Done()
+	err := r.direct.adopt()
+	adopted <- err
+	for err == nil && !r.closed.Load() {
+		r.owner.Lock()
+		r.turn(turnSQEs)
+		r.release()
+		r.low.prepareSleep()
+		if r.again.Load() || r.closed.Load() || r.low.poll() > 0 {
+			r.low.cancelSleep()
+			continue
+		}
+		r.low.sleep()
+	}
+}
+
+// wakeWorker ends the dedicated worker's sleep.
+func (r *Ring) wakeWorker() {
+	if r.opts.locked {
+		r.low.wake()
+	} else {
+		r.worker.Wake()
 	}
 }
 
@@ -336,7 +394,7 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 	r.signal(&woken)
 	r.low.wake()
 	if r.worker != nil {
-		r.worker.Wake()
+		r.wakeWorker()
 	}
 	r.background.Wait()
 	// Whoever still harvests for itself was fired, and leaves.

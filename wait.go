@@ -12,6 +12,7 @@ import (
 // follows when the locks are gone.
 type waiter struct {
 	need       uint64 // CQEs in the ring; for a pusher, the count of room it saw
+	all        bool   // need is not a number of CQEs
 	fired      atomic.Bool
 	harvesting atomic.Bool // it sleeps in the kernel's event queue, not on ch
 	ch         chan struct{}
@@ -182,20 +183,20 @@ func (r *Ring) awaitQuiet(ctx context.Context) error {
 	return r.awaitIn(ctx, &r.cq.idlers, 0)
 }
 
-// awaitRoom waits until room was made since room was read as seen.
+// awaitRoom waits until room was made since room was read as seen. The caller is
+// counted in pushing.
 func (r *Ring) awaitRoom(ctx context.Context, seen uint64) error {
-	r.cq.pushing.Add(1)
-	defer r.cq.pushing.Add(-1)
 	return r.awaitIn(ctx, &r.cq.pushers, seen)
 }
 
 // roomMade says that a push may succeed which failed before.
 func (r *Ring) roomMade() {
 	q := &r.cq
-	q.room.Add(1)
+	// After the room was made: who is not counted yet will look for it.
 	if q.pushing.Load() == 0 {
 		return
 	}
+	q.room.Add(1)
 	var woken wakeList
 	q.mu.Lock()
 	for w := q.pushers.head; w != nil; w = q.pushers.head {
@@ -214,6 +215,7 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 		return err
 	}
 	w := newWaiter(need)
+	w.all = l != &r.cq.waiters
 	defer waiters.Put(w)
 	for {
 		r.cq.mu.Lock()
@@ -240,6 +242,8 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 
 // park waits for the signal, or the end of ctx.
 func (r *Ring) park(ctx context.Context, w *waiter) error {
+	r.standBy()
+	defer r.bystanders.Add(-1)
 	if ctx.Done() != nil {
 		r.parked.Add(1)
 		defer r.parked.Add(-1)
@@ -252,6 +256,15 @@ func (r *Ring) park(ctx context.Context, w *waiter) error {
 		r.leave(w)
 		r.rouse() // it may have been fired for a CQE that is another's now
 		return ctx.Err()
+	}
+}
+
+// standBy counts one who waits and does not harvest. Whoever sleeps in the kernel
+// for several completions must not sleep through the first now: it is told.
+func (r *Ring) standBy() {
+	r.bystanders.Add(1)
+	if r.direct != nil {
+		r.direct.alert()
 	}
 }
 
@@ -332,14 +345,22 @@ func (r *Ring) harvest(w *waiter) {
 		}
 		return !r.wantsHarvest()
 	}
+	bring := r.kick
+	if r.direct != nil {
+		bring = r.bring // only an owner can take what is there: wait for that
+	}
 	for !over() {
 		if r.low.poll() > 0 {
-			r.kick()
+			bring()
 			continue
 		}
 		runtime.Gosched() // let those run who would submit more
 		if over() || r.low.poll() > 0 {
-			r.kick()
+			bring()
+			continue
+		}
+		if r.direct != nil && w != nil {
+			r.direct.block(w)
 			continue
 		}
 		r.low.prepareSleep()
@@ -353,9 +374,33 @@ func (r *Ring) harvest(w *waiter) {
 	}
 }
 
+// bring is a turn of the engine, waited for.
+func (r *Ring) bring() { r.own(func() {}) }
+
+// glance takes what is there, unless somebody is just doing so.
+func (r *Ring) glance() {
+	if r.owner.TryLock() {
+		r.turn(turnSQEs)
+		r.release()
+		r.drive()
+	}
+}
+
+// lacking is how many completions a waiter needs at least, 1 or more.
+func (r *Ring) lacking(w *waiter) uint64 {
+	ready := r.cq.ready()
+	need := min(w.need, uint64(len(r.cq.cells)))
+	if w.all || need <= ready || r.bystanders.Load() > 0 {
+		return 1
+	}
+	return need - ready
+}
+
 // look fetches what is there without waiting, and reports whether a CQE is.
 func (r *Ring) look() bool {
-	if r.takeHarvest() {
+	if r.direct != nil {
+		r.glance()
+	} else if r.takeHarvest() {
 		if r.low.poll() > 0 {
 			r.kick()
 		}
