@@ -423,26 +423,28 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 			}
 			n++
 			eng.Retire(op)
-			cqe := CQE{UserData: op.SQE.UserData, Res: c.Res, Flags: c.Flags}
+			op.CQE.UserData, op.CQE.Res, op.CQE.Flags = op.SQE.UserData, c.Res, c.Flags
 			if c.Res <= -512 {
-				cqe.Res = uring.Result(c.Res)
+				op.CQE.Res = uring.Result(c.Res)
 			}
-			switch {
-			case op.Owner != nil:
-				if c, _ := op.Owner.(*call); c != nil {
-					c.cqe, c.op = cqe, nil
-					woken.add(&c.waiter)
+			switch owner := op.Owner.(type) {
+			case nil:
+				switch {
+				case op.SQE.Flags&uring.SQESkipSuccess != 0 && op.CQE.Res >= 0:
+					done.Add(op)
+				case tail != end:
+					q.put(tail, op)
+					tail++
+				default:
+					q.backlog.Push(op)
+					q.overflowed.Store(true)
 				}
+			case *call:
+				owner.end(op.CQE, &woken)
 				done.Add(op)
-			case op.SQE.Flags&uring.SQESkipSuccess != 0 && cqe.Res >= 0:
+			case *member:
+				owner.end(op.CQE, &woken)
 				done.Add(op)
-			case tail != end:
-				q.cells[tail&q.mask], q.ops[tail&q.mask] = cqe, op
-				tail++
-			default:
-				op.CQE = cqe
-				q.backlog.Push(op)
-				q.overflowed.Store(true)
 			}
 		}
 		l.u.Advance(uint32(len(cqes)))

@@ -54,7 +54,7 @@ type Ring struct {
 	harvester  atomic.Bool  // somebody harvests
 	ownHarvest func()       // harvestLoop: a method value made for each start would be allocated
 	parked     atomic.Int64 // waiters who cannot
-	bystanders atomic.Int64 // waiters who do not
+	bystanders atomic.Int64 // waiters who could, and do not
 
 	entries entryTable               // the kept ones
 	wakers  atomic.Pointer[[]*Waker] // lent to a wakeList
@@ -253,9 +253,7 @@ func (r *Ring) deliver(woken *wakeList) {
 		case nil:
 			r.cq.post(op)
 		case *call:
-			owner.cqe = CQE{UserData: op.CQE.UserData, Res: op.CQE.Res, Flags: op.CQE.Flags}
-			owner.op = nil
-			woken.add(&owner.waiter)
+			owner.end(op.CQE, woken)
 			r.eng.Free(op)
 		case *member:
 			owner.end(op.CQE, woken)

@@ -932,25 +932,22 @@ func TestIdleRingsSleep(t *testing.T) {
 	aioring.PrepRead(&read, int(rd.Fd()), make([]byte, 1), 0)
 	var rings []*aioring.Ring
 	var waiting sync.WaitGroup
-	for _, kernel := range kernels() {
-		for _, worker := range []bool{false, true} {
-			v := variant{kernel, worker}
-			for _, wait := range []func(*aioring.Ring, *aioring.Entry){
-				func(r *aioring.Ring, _ *aioring.Entry) { r.WaitCQE() },
-				func(r *aioring.Ring, _ *aioring.Entry) { r.Wait(t.Context()) },
-				func(r *aioring.Ring, _ *aioring.Entry) { r.Do(t.Context(), read) },
-				func(_ *aioring.Ring, e *aioring.Entry) { e.Ready(t.Context()) },
-				func(_ *aioring.Ring, e *aioring.Entry) {
-					*e.SQE() = read
-					e.Submit(t.Context())
-					e.PollReady(aioring.NewWaker(func(error) {}))
-				},
-			} {
-				r := v.open(t, 8)
-				e := entry(t, r)
-				rings = append(rings, r)
-				waiting.Go(func() { wait(r, e) })
-			}
+	for _, v := range variants() {
+		for _, wait := range []func(*aioring.Ring, *aioring.Entry){
+			func(r *aioring.Ring, _ *aioring.Entry) { r.WaitCQE() },
+			func(r *aioring.Ring, _ *aioring.Entry) { r.Wait(t.Context()) },
+			func(r *aioring.Ring, _ *aioring.Entry) { r.Do(t.Context(), read) },
+			func(_ *aioring.Ring, e *aioring.Entry) { e.Ready(t.Context()) },
+			func(_ *aioring.Ring, e *aioring.Entry) {
+				*e.SQE() = read
+				e.Submit(t.Context())
+				e.PollReady(aioring.NewWaker(func(error) {}))
+			},
+		} {
+			r := v.open(t, 8)
+			e := entry(t, r)
+			rings = append(rings, r)
+			waiting.Go(func() { wait(r, e) })
 		}
 	}
 	const idle = 5 * time.Second

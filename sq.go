@@ -295,6 +295,13 @@ type call struct {
 	cancelled atomic.Bool // whoever starts it ends it instead
 }
 
+// end is the operation's end.
+func (c *call) end(cqe engine.CQE, woken *wakeList) {
+	c.cqe = CQE{UserData: cqe.UserData, Res: cqe.Res, Flags: cqe.Flags}
+	c.op = nil
+	woken.add(&c.waiter)
+}
+
 var calls sync.Pool
 
 // Do runs one operation and returns its CQE, which nobody else sees. When the
@@ -322,8 +329,6 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 	}
 	r.parked.Add(1)
 	defer r.parked.Add(-1)
-	r.standBy()
-	defer r.bystanders.Add(-1)
 	if !c.fired.Load() {
 		r.ensureHarvest()
 	}

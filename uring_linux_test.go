@@ -248,7 +248,7 @@ func TestSkippedSuccessHasNoCQE(t *testing.T) {
 	r.GetSQE().UserData = 2
 	submit(t, r, 3)
 	for _, want := range []aioring.CQE{{UserData: 1, Res: -int32(syscall.EBADF)}, {UserData: 2}} {
-		if c := reap(t, r); c != want {
+		if c := reap(t, r); c.UserData != want.UserData || c.Res != want.Res {
 			t.Errorf("%+v, want %+v", c, want)
 		}
 	}

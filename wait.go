@@ -242,12 +242,14 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 
 // park waits for the signal, or the end of ctx.
 func (r *Ring) park(ctx context.Context, w *waiter) error {
-	r.standBy()
-	defer r.bystanders.Add(-1)
 	if ctx.Done() != nil {
 		r.parked.Add(1)
 		defer r.parked.Add(-1)
 		r.ensureHarvest()
+	} else {
+		r.bystanders.Add(1)
+		defer r.bystanders.Add(-1)
+		r.alert()
 	}
 	select {
 	case <-w.ch:
@@ -256,15 +258,6 @@ func (r *Ring) park(ctx context.Context, w *waiter) error {
 		r.leave(w)
 		r.rouse() // it may have been fired for a CQE that is another's now
 		return ctx.Err()
-	}
-}
-
-// standBy counts one who waits and does not harvest. Whoever sleeps in the kernel
-// for several completions must not sleep through the first now: it is told.
-func (r *Ring) standBy() {
-	r.bystanders.Add(1)
-	if r.direct != nil {
-		r.direct.alert()
 	}
 }
 
@@ -328,6 +321,16 @@ func (r *Ring) wantsHarvest() bool {
 func (r *Ring) ensureHarvest() {
 	if r.takeHarvest() {
 		go r.ownHarvest() // Close waits for the role, not for the goroutine
+	} else {
+		r.alert()
+	}
+}
+
+// alert tells whoever sleeps in the kernel for several completions that somebody
+// else, counted in parked or bystanders, wants to know of the first.
+func (r *Ring) alert() {
+	if r.direct != nil {
+		r.direct.alert()
 	}
 }
 
@@ -390,7 +393,7 @@ func (r *Ring) glance() {
 func (r *Ring) lacking(w *waiter) uint64 {
 	ready := r.cq.ready()
 	need := min(w.need, uint64(len(r.cq.cells)))
-	if w.all || need <= ready || r.bystanders.Load() > 0 {
+	if w.all || need <= ready || r.bystanders.Load()+r.parked.Load() > 0 {
 		return 1
 	}
 	return need - ready
