@@ -31,10 +31,12 @@ type uringLower struct {
 	u    *uring.Ring
 	can  [256]bool // opcodes that an SQE can describe and the kernel has
 
-	serial  uint32 // of tokens
-	chain   uint32 // entries at the end of the queue that are a chain not complete
-	drained bool   // a drain was submitted: a cancellation there may have to wait
-	vectors [][]uring.Iovec
+	serial  uint32          // of tokens
+	chain   uint32          // entries at the end of the queue that are a chain not complete
+	drained bool            // a drain was submitted: a cancellation there may have to wait
+	entries []uring.SQE     // the kernel's queue
+	mask    uint32          // of indexes in it
+	vectors [][]uring.Iovec // beside it
 	closed  bool
 
 	// issuer is the thread that alone may enter the kernel, 0 if any may. What
@@ -94,6 +96,7 @@ func openURing(r *Ring) (lower, error) {
 const sqThreadIdle = 2
 
 func (l *uringLower) open() error {
+	l.entries, l.mask = l.u.Entries(), l.u.SQEntries()-1
 	l.vectors = make([][]uring.Iovec, l.u.SQEntries())
 	probe, err := l.u.Probe()
 	if err != nil {
@@ -121,13 +124,21 @@ func (l *uringLower) name() string { return KernelURing }
 
 // prepare writes an operation into the kernel's queue. false: the queue is full.
 func (l *uringLower) prepare(op *engine.Op) bool {
+	at := l.u.Next()
 	k := l.u.NextSQE()
 	if k == nil {
 		return false
 	}
+	l.fill(k, at, op)
+	return true
+}
+
+// fill writes the entry of index at.
+func (l *uringLower) fill(k *uring.SQE, at uint32, op *engine.Op) {
 	s := &op.SQE
 	l.serial++
-	op.Token = uint64(l.serial)<<32 | uint64(op.Slot())
+	token := uint64(l.serial)<<32 | uint64(op.Slot())
+	op.Token = token
 	opcode := uint8(s.Opcode)
 	var addr uint64
 	var length uint32
@@ -137,7 +148,7 @@ func (l *uringLower) prepare(op *engine.Op) bool {
 		addr = uring.Address(s.Buf)
 		length = uint32(min(len(s.Buf), MaxTransfer))
 	case OpReadv, OpWritev:
-		addr, length = l.vector(s.Bufs)
+		addr, length = l.vector(s.Bufs, at)
 	}
 	if !l.can[opcode] {
 		opcode = noOpcode // the kernel itself refuses it, with all that follows
@@ -147,13 +158,12 @@ func (l *uringLower) prepare(op *engine.Op) bool {
 	k.Opcode, k.Flags, k.IOPrio = opcode, s.Flags, 0
 	k.Fd = s.Fd
 	k.Off, k.Addr, k.Len = uint64(s.Off), addr, length
-	k.OpFlags, k.UserData = s.OpFlags, op.Token
+	k.OpFlags, k.UserData = s.OpFlags, token
 	k.BufIndex, k.Personality, k.FileIndex = 0, 0, 0
 	k.Addr3, k.Pad = 0, 0
 	if s.Flags != 0 {
 		l.flags(k)
 	}
-	return true
 }
 
 // noOpcode is one that no kernel has.
@@ -171,11 +181,11 @@ func (l *uringLower) flags(k *uring.SQE) {
 
 // vector describes buffers to the kernel, which reads the description when it
 // takes the entry. More than are allowed are refused by it unread.
-func (l *uringLower) vector(bufs [][]byte) (addr uint64, n uint32) {
+func (l *uringLower) vector(bufs [][]byte, at uint32) (addr uint64, n uint32) {
 	if len(bufs) > engine.MaxVectors {
 		return 0, uint32(len(bufs))
 	}
-	place := &l.vectors[(l.u.Next()-1)&uint32(len(l.vectors)-1)]
+	place := &l.vectors[at&uint32(len(l.vectors)-1)]
 	*place, addr = uring.Vectors(*place, bufs)
 	return addr, uint32(len(bufs))
 }
@@ -201,17 +211,14 @@ func (l *uringLower) mayEnter() bool {
 // push writes an operation that is running into the queue, flushing it when it is
 // full.
 func (l *uringLower) push(op *engine.Op) {
-	if !l.mayEnter() {
-		l.unsent = append(l.unsent, op)
-		return
-	}
-	if len(l.unsent) > 0 || !l.prepare(op) {
-		if l.flush(); len(l.unsent) > 0 || !l.prepare(op) {
-			l.unsent = append(l.unsent, op)
+	if l.mayEnter() && len(l.unsent) == 0 {
+		if l.prepare(op) {
+			l.count(op.SQE.Flags)
 			return
 		}
+		l.flush()
 	}
-	l.count(op.SQE.Flags)
+	l.unsent = append(l.unsent, op)
 }
 
 // count follows chains: one must not be cut by an io_uring_enter.
@@ -223,45 +230,48 @@ func (l *uringLower) count(flags uint8) {
 	}
 }
 
-// flush gives the kernel all entries but those of a chain that is not complete.
+// flush gives the kernel all there is but a chain that is not complete.
 func (l *uringLower) flush() {
 	if !l.mayEnter() {
 		return
 	}
-	for _, token := range l.cancels {
-		l.cancelToken(token)
-	}
-	l.cancels = l.cancels[:0]
 	for {
-		n := l.u.Pending() - l.chain
-		if l.u.Flags()&uring.SetupSQPoll != 0 {
+		l.resend()
+		n := l.u.Pending()
+		if l.sqpoll() {
 			n = l.u.Unpublished()
 		}
-		if n == 0 && len(l.unsent) == 0 {
+		if n -= l.chain; n == 0 {
+			if len(l.unsent)+len(l.cancels) > 0 && l.sqpoll() && l.u.WaitSQ() == 0 {
+				continue // the kernel's thread is behind
+			}
 			return
 		}
-		if n > 0 {
-			got, errno := l.enter(n)
-			if got == 0 && !l.absorb(errno) {
-				return
-			}
+		if got, errno := l.enter(n); got == 0 && !l.absorb(errno) {
+			return
 		}
-		l.resend()
 	}
 }
 
-// resend writes operations into the queue that found it full.
+// resend writes into the queue what found it full, and what was left for this
+// thread.
 func (l *uringLower) resend() {
 	for i, op := range l.unsent {
 		if !l.prepare(op) {
-			l.unsent = append(l.unsent[:0], l.unsent[i:]...)
+			l.unsent = slices.Delete(l.unsent, 0, i)
 			return
 		}
 		l.count(op.SQE.Flags)
 	}
 	clear(l.unsent)
 	l.unsent = l.unsent[:0]
+	// A request in the midst of a chain would be a part of it.
+	for len(l.cancels) > 0 && l.chain == 0 && l.cancelToken(l.cancels[0]) {
+		l.cancels = slices.Delete(l.cancels, 0, 1)
+	}
 }
+
+func (l *uringLower) sqpoll() bool { return l.u.Flags()&uring.SetupSQPoll != 0 }
 
 // enter submits n entries and counts it.
 func (l *uringLower) enter(n uint32) (uint32, syscall.Errno) {
@@ -319,46 +329,56 @@ func (l *uringLower) takePushed(sqes int) {
 func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 	r := l.ring
 	q := &r.sq
-	sqpoll := l.u.Flags()&uring.SetupSQPoll != 0
-	if (l.u.Pending() > 0 || len(l.unsent) > 0) && !sqpoll {
+	if (l.u.Pending() > 0 || len(l.unsent) > 0) && !l.sqpoll() {
 		return 0, true, syscall.EAGAIN // the kernel lacks memory even for what was pushed
 	}
+	lent := q.lent
 	k := q.tail - q.head
-	var bytes int64
-	for i := range k {
-		bytes += q.lent[(q.head+i)&q.mask].SQE.Bytes()
+	var bytes int64 // reserved
+	if r.opts.maxBytes > 0 {
+		for i := range k {
+			bytes += lent[(q.head+i)&q.mask].SQE.Bytes()
+		}
 	}
 	if r.reserve(int(k), bytes) != nil {
-		if k = l.reservePart(k); k == 0 {
+		if k, bytes = l.reservePart(k); k == 0 {
 			return 0, true, syscall.EAGAIN
 		}
 	}
 	r.eng.Admitted(int(k)) // before the kernel can complete one
 	now := r.now()
-	for i := range k {
-		op := q.lent[(q.head+i)&q.mask]
-		r.eng.Admit(op, op.SQE.Bytes(), now)
-		for !l.prepare(op) {
-			l.u.WaitSQ() // of SQPOLL: else there is room for all
-		}
+	at, room := l.u.Take(k)
+	for room < k { // of SQPOLL: else there is room for all
+		l.u.Retract(room)
+		l.u.WaitSQ()
+		at, room = l.u.Take(k)
 	}
+	var total int64
+	for i := range k {
+		op := lent[(q.head+i)&q.mask]
+		size := op.SQE.Bytes()
+		total += size
+		r.eng.Admit(op, size, now)
+		l.fill(&l.entries[(at+i)&l.mask], at+i, op)
+	}
+	r.eng.Unreserve(0, bytes-total) // what was not known before
 	got, errno := l.enter(k)
 	if errno == unix.EBUSY && l.absorb(errno) {
 		got, errno = l.enter(k)
 	}
 	for i := range got {
-		q.lent[(q.head+i)&q.mask] = r.eng.Lend()
+		lent[(q.head+i)&q.mask] = r.eng.Lend()
 	}
 	if got < k { // the last that it took was bad
 		l.u.Retract(k - got)
-		bytes = 0
+		total = 0
 		for i := got; i < k; i++ {
-			op := q.lent[(q.head+i)&q.mask]
-			bytes += op.SQE.Bytes()
+			op := lent[(q.head+i)&q.mask]
+			total += op.SQE.Bytes()
 			r.eng.Withdraw(op)
 		}
 		r.eng.Admitted(-int(k - got))
-		r.eng.Unreserve(int(k-got), bytes)
+		r.eng.Unreserve(int(k-got), total)
 	}
 	q.head += got
 	r.stat.submitted.Add(uint64(got))
@@ -369,12 +389,16 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 }
 
 // reservePart claims room for as many of the private entries as there is.
-func (l *uringLower) reservePart(k uint32) (n uint32) {
+func (l *uringLower) reservePart(k uint32) (n uint32, bytes int64) {
 	q := &l.ring.sq
-	for n < k && l.ring.reserve(1, q.lent[(q.head+n)&q.mask].SQE.Bytes()) == nil {
-		n++
+	for ; n < k; n++ {
+		size := q.lent[(q.head+n)&q.mask].SQE.Bytes()
+		if l.ring.reserve(1, size) != nil {
+			break
+		}
+		bytes += size
 	}
-	return n
+	return n, bytes
 }
 
 // find is the operation of a completion, nil if it has none.
@@ -488,37 +512,38 @@ func (l *uringLower) settle() {
 // start is for operations that the engine releases: there are none.
 func (l *uringLower) start(op *engine.Op) { l.push(op) }
 
-// cancel asks the kernel. A drain would hold the request back that is to end what
-// it waits for, so then it goes past the queue.
+// cancel asks the kernel.
 func (l *uringLower) cancel(op *engine.Op) {
-	switch {
-	case op.Token == 0: // not written yet
-		i := slices.Index(l.unsent, op)
+	if i := slices.Index(l.unsent, op); i >= 0 {
 		l.unsent = slices.Delete(l.unsent, i, i+1)
 		l.ring.eng.Complete(op, -int32(syscall.ECANCELED))
-	case !l.mayEnter():
-		l.cancels = append(l.cancels, op.Token)
-	default:
-		l.cancelToken(op.Token)
+		return
+	}
+	if len(l.cancels) > 0 || l.chain > 0 || !l.mayEnter() || !l.cancelToken(op.Token) {
+		l.cancels = append(l.cancels, op.Token) // for the next flush
 	}
 }
 
-func (l *uringLower) cancelToken(token uint64) {
+// cancelToken writes a request to cancel. false: there is no room. A drain would
+// hold the request back that is to end what it waits for, so then it goes past the
+// queue, from which the kernel must have taken the operation.
+func (l *uringLower) cancelToken(token uint64) bool {
 	if l.drained {
-		err := l.u.SyncCancel(token, 0)
-		if !errors.Is(err, unix.EINVAL) { // before 6.0
-			return
+		for l.sqpoll() && l.u.Pending() > 0 {
+			l.enter(l.u.Unpublished())
+			runtime.Gosched()
 		}
+		if err := l.u.SyncCancel(token, 0); err == nil || errors.Is(err, unix.ETIME) {
+			return true
+		}
+		// It is over; or it is not taken; or Linux is older than 6.0.
 	}
 	k := l.u.NextSQE()
 	if k == nil {
-		l.flush()
-		if k = l.u.NextSQE(); k == nil {
-			_ = l.u.SyncCancel(token, 0)
-			return
-		}
+		return false
 	}
 	*k = uring.SQE{Opcode: uring.OpAsyncCancel, Fd: -1, Addr: token, UserData: notOurs}
+	return true
 }
 
 func (l *uringLower) waiting() int { return 0 }

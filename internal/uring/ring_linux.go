@@ -175,6 +175,27 @@ func (r *Ring) NextSQE() *SQE {
 	return sqe
 }
 
+// Entries is where all entries are: that of index i at i modulo their number. Nil
+// with SetupSQE128.
+func (r *Ring) Entries() []SQE {
+	if r.sq.shift != 6 {
+		return nil
+	}
+	return unsafe.Slice((*SQE)(r.sq.sqes), r.sq.entries)
+}
+
+// Take hands out up to n entries at once: those from index first on.
+func (r *Ring) Take(n uint32) (first, got uint32) {
+	s := &r.sq
+	if n > s.entries-(s.next-s.headSeen) {
+		s.headSeen = atomic.LoadUint32(s.head) // as in NextSQE
+		n = min(n, s.entries-(s.next-s.headSeen))
+	}
+	first = s.next
+	s.next += n
+	return first, n
+}
+
 // Pending is the number of entries handed out that the kernel has not taken. With
 // SetupSQPoll it takes them whenever it likes.
 func (r *Ring) Pending() uint32 { return r.sq.next - atomic.LoadUint32(r.sq.head) }
@@ -192,31 +213,30 @@ func (r *Ring) Retract(n uint32) {
 	atomic.StoreUint32(r.sq.tail, r.sq.next)
 }
 
-// publish lets the kernel see the entries handed out.
-func (r *Ring) publish() {
-	// Publishes the entries to the kernel; with SetupSQPoll its thread may begin
-	// with them at once.
-	atomic.StoreUint32(r.sq.tail, r.sq.next)
-}
-
 // Enter gives the kernel n of the pending entries, in order, and waits for none.
 // It returns how many it took: fewer if one was bad, which then has a CQE that says
 // so. events asks the kernel to bring in completions too: deferred ones, and those
 // that had no room in the completion queue.
 //
-// With SetupSQPoll all pending entries are published to the kernel's thread, which
-// is woken if it sleeps, and n is returned.
+// With SetupSQPoll n is of the entries that are not published: they are, to the
+// kernel's thread, which is woken if it sleeps, and n is returned.
 //
 // Errors: those of io_uring_enter(2) but for EINTR, which is not one here. EAGAIN
 // and EBUSY mean that nothing was taken for want of memory or of room for
 // completions: reap, and try again.
 func (r *Ring) Enter(n uint32, events bool) (uint32, syscall.Errno) {
-	r.publish()
+	sqpoll := r.params.Flags&SetupSQPoll != 0
+	tail := r.sq.next
+	if sqpoll {
+		tail = *r.sq.tail + n
+	}
+	// Publishes the entries to the kernel, whose thread may begin with them at once.
+	atomic.StoreUint32(r.sq.tail, tail)
 	var flags uint32
 	if events || r.params.Flags&SetupIOPoll != 0 || r.NeedsEnter() {
 		flags |= EnterGetEvents
 	}
-	if r.params.Flags&SetupSQPoll != 0 {
+	if sqpoll {
 		// The store of the tail is before this load, on both sides a full barrier.
 		if atomic.LoadUint32(r.sq.flags)&sqNeedWakeup != 0 {
 			flags |= EnterSQWakeup
