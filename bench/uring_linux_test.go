@@ -85,20 +85,39 @@ func rounds(b *testing.B, round func(n int)) {
 	}
 }
 
-// submitRound submits n entries filled by prep and reaps them one by one.
-func submitRound(b *testing.B, r *aioring.Ring, n int, prep func(s *aioring.SQE)) {
+// porter uses a ring as a liburing program does: entries filled, submitted, and
+// their completions reaped by the batch, as raw does it.
+type porter struct {
+	b    *testing.B
+	r    *aioring.Ring
+	cqes []*aioring.CQE
+}
+
+func newPorter(b *testing.B) porter {
+	return porter{b, newURing(b, batch), make([]*aioring.CQE, batch)}
+}
+
+func (p porter) round(n int, prep func(s *aioring.SQE)) {
 	for range n {
-		prep(r.GetSQE())
+		prep(p.r.GetSQE())
 	}
-	if _, err := r.SubmitAndWait(n); err != nil {
-		b.Fatal(err)
+	if _, err := p.r.SubmitAndWait(n); err != nil {
+		p.b.Fatal(err)
 	}
-	for range n {
-		cqe, err := r.PeekCQE()
-		if err != nil || cqe.Res < 0 {
-			b.Fatal(cqe, err)
+	p.reap(n)
+}
+
+// reap takes n completions that are on their way.
+func (p porter) reap(n int) {
+	for n > 0 {
+		k := p.r.PeekBatchCQE(p.cqes)
+		for _, cqe := range p.cqes[:k] {
+			if cqe.Res < 0 {
+				p.b.Fatal(*cqe)
+			}
 		}
-		r.CQESeen(cqe)
+		p.r.CQAdvance(k)
+		n -= k
 	}
 }
 
@@ -110,30 +129,20 @@ func BenchmarkUringNop(b *testing.B) {
 		rounds(b, func(n int) { r.round(n, func(s *uring.SQE) { *s = uring.SQE{} }) })
 	})
 	b.Run("submit", func(b *testing.B) {
-		r := newURing(b, batch)
-		rounds(b, func(n int) { submitRound(b, r, n, aioring.PrepNop) })
+		p := newPorter(b)
+		rounds(b, func(n int) { p.round(n, aioring.PrepNop) })
 	})
 	b.Run("push", func(b *testing.B) {
-		r := newURing(b, batch)
+		p := newPorter(b)
 		sqes := make([]aioring.SQE, batch)
-		cqes := make([]*aioring.CQE, batch)
 		rounds(b, func(n int) {
 			for i := range n {
 				aioring.PrepNop(&sqes[i])
 			}
-			if err := r.Push(sqes[:n]...); err != nil {
+			if err := p.r.Push(sqes[:n]...); err != nil {
 				b.Fatal(err)
 			}
-			for n > 0 {
-				k := r.PeekBatchCQE(cqes)
-				for _, cqe := range cqes[:k] {
-					if cqe.Res < 0 {
-						b.Fatal(*cqe)
-					}
-				}
-				r.CQAdvance(k)
-				n -= k
-			}
+			p.reap(n)
 		})
 	})
 }
@@ -156,10 +165,10 @@ func BenchmarkUringRead4k(b *testing.B) {
 		})
 	})
 	b.Run("ring", func(b *testing.B) {
-		f, r, i := dataFile(b), newURing(b, batch), 0
+		f, p, i := dataFile(b), newPorter(b), 0
 		fd := int(f.Fd())
 		rounds(b, func(n int) {
-			submitRound(b, r, n, func(s *aioring.SQE) {
+			p.round(n, func(s *aioring.SQE) {
 				aioring.PrepRead(s, fd, bufs[i%batch][:], offset(i))
 				i++
 			})
@@ -230,9 +239,9 @@ func BenchmarkUringDirect4k(b *testing.B) {
 		})
 	})
 	b.Run("ring", func(b *testing.B) {
-		r, i := newURing(b, batch), 0
+		p, i := newPorter(b), 0
 		rounds(b, func(n int) {
-			submitRound(b, r, n, func(s *aioring.SQE) {
+			p.round(n, func(s *aioring.SQE) {
 				aioring.PrepRead(s, int(f.Fd()), bufs[i%batch], offset(i))
 				i++
 			})

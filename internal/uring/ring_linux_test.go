@@ -369,7 +369,7 @@ func TestSQPoll(t *testing.T) {
 	for range 100 { // more than fit
 		k := r.NextSQE()
 		for k == nil {
-			if _, errno := r.Enter(0, false); errno != 0 {
+			if _, errno := r.Enter(r.Unpublished(), false); errno != 0 {
 				t.Fatal(errno)
 			}
 			if errno := r.WaitSQ(); errno != 0 {
