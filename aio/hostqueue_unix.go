@@ -215,6 +215,9 @@ func (q *hostQueue) drop(fd int, filter Filter) Errno {
 	*asked = false
 	// It fails when the file was closed, which has ended the watch as well.
 	_ = q.poller.watch(fd, f.events(), f.sequence)
+	if !q.poller.live() {
+		q.rouse() // or poll(2) keeps the file until it returns
+	}
 	return 0
 }
 

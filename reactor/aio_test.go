@@ -17,7 +17,12 @@ import (
 	"github.com/aioring/aioring/aio/sim"
 )
 
-func TestFsync(t *testing.T) {
+// The cases of tokio's tests/io_poll_aio.rs and mio's tests/aio.rs have their names.
+// What tokio's io::bsd::Aio promises, or gets wrong, is in 25 points: the tests say
+// which they prove. Those of the word alone are in readiness_test.go and
+// interleave_test.go; TestPointsOfTheWord plays them again through a kernel.
+
+func TestTokioAioFsync(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.run()
 		a := must(NewForAIO(r.driver, r.job()))(r)
@@ -37,7 +42,7 @@ func (b *byHand) Register(kq int, token uintptr) {
 }
 func (b *byHand) Deregister() { b.Sigevent = aio.Sigevent{} }
 
-func TestFsyncByHand(t *testing.T) {
+func TestTokioAioLlFsync(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.run()
 		a := must(NewForAIO(r.driver, &byHand{ControlBlock: aio.ControlBlock{Fd: int32(r.fd)}}))(r)
@@ -56,7 +61,7 @@ func TestFsyncByHand(t *testing.T) {
 	})
 }
 
-func TestAioReuse(t *testing.T) {
+func TestTokioAioReuse(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.run()
 		a := must(NewForAIO(r.driver, r.job()))(r)
@@ -80,7 +85,7 @@ func TestAioReuse(t *testing.T) {
 	})
 }
 
-func TestListOneWrite(t *testing.T) {
+func TestTokioLioOnewrite(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.run()
 		a := must(NewForLIO(r.driver, r.list()))(r)
@@ -93,7 +98,7 @@ func TestListOneWrite(t *testing.T) {
 	})
 }
 
-func TestListReuse(t *testing.T) {
+func TestTokioLioReuse(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.run()
 		a := must(NewForLIO(r.driver, r.list()))(r)
@@ -119,7 +124,7 @@ func TestListReuse(t *testing.T) {
 }
 
 // One event of the right filter with the right token, from the bare queue.
-func TestReactorSeesOneJobOnce(t *testing.T) {
+func TestMioAio(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		j := r.job()
 		j.Register(r.driver.Kqueue(), 0xabcd)
@@ -133,7 +138,7 @@ func TestReactorSeesOneJobOnce(t *testing.T) {
 	})
 }
 
-func TestReactorSeesOneListUntilReaped(t *testing.T) {
+func TestMioLio(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		l := r.list()
 		l.add(r.fd, "abc", 0)
@@ -162,6 +167,7 @@ func sleepFor(r *rig, n int) []aio.Kevent {
 	}
 }
 
+// tokio, points 1, 2 and 4.
 func TestRegisterMakesNoSystemCall(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		before := r.kernel.kevents.Load()
@@ -189,6 +195,7 @@ func TestRegisterMakesNoSystemCall(t *testing.T) {
 	})
 }
 
+// tokio, point 3.
 func TestJobsAndListsGetTheSameReadiness(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		a := must(NewForAIO(r.driver, r.job()))(r)
@@ -230,6 +237,7 @@ func TestEventOfAnotherKindIsDropped(t *testing.T) {
 	})
 }
 
+// tokio, points 6 and 17.
 func TestTicksArePerEntry(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		a := must(NewForAIO(r.driver, r.job()))(r)
@@ -254,6 +262,7 @@ func TestTicksArePerEntry(t *testing.T) {
 	})
 }
 
+// tokio, point 11.
 func TestReadyMeansFinishedWellOrBadly(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		a := must(NewForAIO(r.driver, r.job()))(r)
@@ -274,6 +283,7 @@ func TestReadyMeansFinishedWellOrBadly(t *testing.T) {
 	})
 }
 
+// tokio, point 12.
 func TestPendsUntilSubmitted(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.run()
@@ -298,6 +308,8 @@ func TestPendsUntilSubmitted(t *testing.T) {
 }
 
 // Sticky events, of a list and of a job that did not ask for one event only.
+//
+// tokio, point 20.
 func TestStickyEventIsDeletedOnce(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		single := r.job()
@@ -385,6 +397,7 @@ func TestDeletionSwallowsNoEvent(t *testing.T) {
 	})
 }
 
+// tokio, point 5.
 func TestIntoHandsTheSourceBack(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		j := r.job()
@@ -427,6 +440,7 @@ func TestLateEventIsCountedAndDropped(t *testing.T) {
 	})
 }
 
+// tokio, point 19.
 func TestEndedAiosLeaveNothing(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		cb := r.block()
@@ -439,6 +453,7 @@ func TestEndedAiosLeaveNothing(t *testing.T) {
 	})
 }
 
+// tokio, point 19.
 func TestForgottenAiosLeaveNothing(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		cb := r.block()
@@ -482,6 +497,7 @@ func TestWaitingAioIsNotForgotten(t *testing.T) {
 	})
 }
 
+// tokio, point 23.
 func TestReleaseWithinABatch(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		a := must(NewForAIO(r.driver, r.job()))(r)
@@ -502,6 +518,7 @@ func TestReleaseWithinABatch(t *testing.T) {
 	})
 }
 
+// tokio, point 24.
 func TestCompletionEndsNoRegistration(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		a := must(NewForAIO(r.driver, r.job()))(r)
@@ -516,6 +533,7 @@ func TestCompletionEndsNoRegistration(t *testing.T) {
 	})
 }
 
+// tokio, point 21.
 func TestShutdownWakesEverybodyAndRefusesNewcomers(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		r.run()
@@ -643,6 +661,8 @@ func TestTurnLeavesItToWhoIsAtIt(t *testing.T) {
 
 // A list of which a part was refused: the event comes for the accepted, and then for
 // the rest.
+//
+// tokio, point 25.
 func TestPartOfAListGetsItsEvent(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		a := must(NewForLIO(r.driver, r.list()))(r)
@@ -866,4 +886,111 @@ func openDir(t *testing.T) int {
 	}
 	t.Cleanup(func() { f.Close() })
 	return int(f.Fd())
+}
+
+// What the word promises by itself (readiness_test.go), through a kernel.
+func TestPointsOfTheWord(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, r *rig, a *Aio[*job])
+	}{
+		{"7 a waker left before the event is called", func(t *testing.T, r *rig, a *Aio[*job]) {
+			c := newCalls()
+			if _, ready, err := a.PollReady(c.Waker); ready || err != nil {
+				t.Fatal(ready, err)
+			}
+			fsyncOnce(r, a)
+			if len(c.got) != 1 || c.got[0] != nil {
+				t.Errorf("called %v", c.got)
+			}
+		}},
+		{"8 the last poller replaces the earlier", func(t *testing.T, r *rig, a *Aio[*job]) {
+			first, last := newCalls(), newCalls()
+			a.PollReady(first.Waker)
+			a.PollReady(last.Waker)
+			fsyncOnce(r, a)
+			if len(first.got) != 1 || first.got[0] != ErrReplaced || len(last.got) != 1 || last.got[0] != nil {
+				t.Errorf("called %v and %v", first.got, last.got)
+			}
+		}},
+		{"9 a wake-up is for one poll", func(t *testing.T, r *rig, a *Aio[*job]) {
+			c := newCalls()
+			a.PollReady(c.Waker)
+			ev := fsyncOnce(r, a)
+			a.ClearReady(ev)
+			fsyncOnce(r, a)
+			if len(c.got) != 1 {
+				t.Errorf("called %v", c.got)
+			}
+		}},
+		{"10 and 15 polling uses nothing up", func(t *testing.T, r *rig, a *Aio[*job]) {
+			first := fsyncOnce(r, a)
+			for range 1000 {
+				if ev, ready, err := a.PollReady(nil); ev != first || !ready || err != nil {
+					t.Fatal(ev, ready, err)
+				}
+			}
+		}},
+		{"13 a stale clear changes nothing", func(t *testing.T, r *rig, a *Aio[*job]) {
+			old := fsyncOnce(r, a)
+			now := fsyncOnce(r, a)
+			if a.ClearReady(old) || !a.ClearReady(now) || a.ClearReady(now) {
+				t.Error("only the current event clears, and once")
+			}
+		}},
+		{"14 cleared it pends until the next event", func(t *testing.T, r *rig, a *Aio[*job]) {
+			a.ClearReady(fsyncOnce(r, a))
+			pends(r, a)
+			if ev := fsyncOnce(r, a); ev.Tick() != 2 {
+				t.Errorf("tick %d", ev.Tick())
+			}
+		}},
+		{"16 a clear 256 events old is stale", func(t *testing.T, r *rig, a *Aio[*job]) {
+			old := fsyncOnce(r, a)
+			for range 256 {
+				fsyncOnce(r, a)
+			}
+			if a.ClearReady(old) {
+				t.Error("it cleared")
+			}
+		}},
+		{"18 a clear keeps the shutdown", func(t *testing.T, r *rig, a *Aio[*job]) {
+			ev := fsyncOnce(r, a)
+			r.driver.Shutdown()
+			if !a.ClearReady(ev) {
+				t.Error("a current clear was refused")
+			}
+			if _, _, err := a.PollReady(nil); err != ErrShutdown {
+				t.Error(err)
+			}
+		}},
+		{"22 shutdown goes before ready", func(t *testing.T, r *rig, a *Aio[*job]) {
+			fsyncOnce(r, a)
+			r.driver.Shutdown()
+			if _, ready, err := a.PollReady(nil); ready || err != ErrShutdown {
+				t.Error(ready, err)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			each(t, func(t *testing.T, r *rig) {
+				a := must(NewForAIO(r.driver, r.job()))(r)
+				c.test(t, r, a)
+				a.Close()
+			})
+		})
+	}
+}
+
+// fsyncOnce has one job come to its end, and returns what the entry is then.
+func fsyncOnce(r *rig, a *Aio[*job]) Event {
+	r.Helper()
+	a.Source().fsync()
+	r.turn(1)
+	ev, ok, err := a.PollReady(nil)
+	if !ok || err != nil {
+		r.Fatal(ok, err)
+	}
+	r.reap(a.Source().cb, 0)
+	return ev
 }

@@ -103,6 +103,7 @@ func play(s *scene, path []int) (full, options, order []int) {
 	return full, options, order
 }
 
+// tokio, point 7.
 func TestNoInterleavingLosesAWakeUp(t *testing.T) {
 	for name, make := range map[string]func() *scene{
 		"poll, event": func() *scene {

@@ -39,6 +39,7 @@ func wantReady(t *testing.T, r *Readiness) Event {
 	return ev
 }
 
+// tokio, point 6.
 func TestEventTicksAndSetsReadyAtOnce(t *testing.T) {
 	var r Readiness
 	for tick := range uint32(5) {
@@ -51,6 +52,7 @@ func TestEventTicksAndSetsReadyAtOnce(t *testing.T) {
 	}
 }
 
+// tokio, points 10 and 15.
 func TestPollingTwiceAnswersTwice(t *testing.T) {
 	var r Readiness
 	r.Complete(0)
@@ -62,6 +64,7 @@ func TestPollingTwiceAnswersTwice(t *testing.T) {
 	}
 }
 
+// tokio, point 14.
 func TestClearedPendsUntilTheNextEvent(t *testing.T) {
 	var r Readiness
 	r.Complete(0)
@@ -84,6 +87,7 @@ func TestClearedPendsUntilTheNextEvent(t *testing.T) {
 	wantReady(t, &r)
 }
 
+// tokio, point 13.
 func TestStaleClearChangesNothing(t *testing.T) {
 	// However the two ticks are alike in their low or high bits.
 	for _, later := range []uint32{1, 2, 255, 256, 1 << 15, 1 << 16, 1 << 31, tickMask} {
@@ -98,6 +102,7 @@ func TestStaleClearChangesNothing(t *testing.T) {
 	}
 }
 
+// tokio, point 16.
 func TestTickWrapsWithinItsBits(t *testing.T) {
 	var r Readiness
 	r.Init(generationMask)
@@ -155,6 +160,7 @@ func TestZeroEventClearsNothing(t *testing.T) {
 	}
 }
 
+// tokio, point 18.
 func TestClearKeepsShutdown(t *testing.T) {
 	var r Readiness
 	r.Complete(0)
@@ -171,6 +177,7 @@ func TestClearKeepsShutdown(t *testing.T) {
 	}
 }
 
+// tokio, point 22.
 func TestShutdownIsForGood(t *testing.T) {
 	var r Readiness
 	w := newCalls()
@@ -194,6 +201,7 @@ func TestShutdownIsForGood(t *testing.T) {
 	}
 }
 
+// tokio, point 8.
 func TestLastPollerReplacesTheEarlier(t *testing.T) {
 	var r Readiness
 	first, second := newCalls(), newCalls()
@@ -212,6 +220,7 @@ func TestLastPollerReplacesTheEarlier(t *testing.T) {
 	}
 }
 
+// tokio, point 9.
 func TestWakeIsOneShot(t *testing.T) {
 	var r Readiness
 	w := newCalls()
@@ -224,6 +233,7 @@ func TestWakeIsOneShot(t *testing.T) {
 	}
 }
 
+// tokio, point 9.
 func TestWakerMayUseTheEntry(t *testing.T) {
 	var r Readiness
 	var w *Waker

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,6 +100,44 @@ func TestSleepingWaiterUsesNoTimer(t *testing.T) {
 		}
 		if d := time.Since(began); d != 0 {
 			t.Errorf("the clock moved by %v", d)
+		}
+	})
+}
+
+// A producer preempted between claim and publication does not make the consumer burn
+// CPU: it sleeps, though others push and wake it behind that claim, and it is woken by
+// the publication.
+func TestConsumerSleepsOnAnUnpublishedClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := NewMPSC[int](8)
+		p := Parker{Spin: DefaultSpin}
+		tail := q.tail.Load()
+		if s := q.claimAt(tail, 1); s != OK {
+			t.Fatal(s)
+		}
+		var looks atomic.Int32
+		got := make(chan []int, 1)
+		go func() {
+			p.Wait(func() bool { looks.Add(1); return !q.Empty() })
+			dst := make([]int, 8)
+			got <- dst[:q.PopBatch(dst)]
+		}()
+		for i := range 3 {
+			q.Push(2 + i)
+			p.Wake()
+			synctest.Wait() // durably blocked
+			if len(got) != 0 || !p.asleep.Load() {
+				t.Fatal("not asleep")
+			}
+		}
+		// Before each sleep: once, Spin times, once behind the flag.
+		if n := looks.Load(); n > 4*(DefaultSpin+2) {
+			t.Errorf("%d looks", n)
+		}
+		q.publish(tail, []int{1})
+		p.Wake()
+		if items := <-got; !slices.Equal(items, upTo(1, 4)) {
+			t.Errorf("took %v", items)
 		}
 	})
 }

@@ -55,7 +55,7 @@ type Call struct {
 	cancelled  bool          // Cancel came while nothing could be done about it
 	fault      syscall.Errno // the result, whatever the call would give
 	line       *line         // where a stream call has its place, from its first look at the descriptor
-	seat       int           // its entry in poller.calls; 0 before it has one
+	watch      uint32        // tells its event in poller.queues from earlier ones
 	prev, next *Call         // in the one list that its state names
 }
 
@@ -67,7 +67,7 @@ const (
 	queued               // in Pool.queue
 	taken                // with a goroutine, or done
 	parked               // in line.behind
-	waiting              // for readiness: in poller.arrivals, or at its seat
+	waiting              // for readiness: in poller.calls
 )
 
 // settle stores the result of a call. An error after some bytes gives the bytes.

@@ -5,27 +5,63 @@ package worker
 import (
 	"syscall"
 
+	"github.com/aioring/aioring/aio"
 	"golang.org/x/sys/unix"
 )
 
-// poller is the calls that wait for readiness, all in one poll(2) of one goroutine,
-// which starts with the first and ends with the last. Pool.mu guards it, but fds is
-// the goroutine's alone.
+// poller is the calls that wait for readiness, all in one queue of the host and one
+// goroutine, which starts with the first and ends with the last. Pool.mu guards it,
+// but events is the goroutine's alone.
 type poller struct {
-	running  bool
-	arrivals list // not in the poll yet
+	queues  aio.HostQueues
+	isOpen  bool
+	kq      int
+	running bool
 
-	// A call has seat i: its entry is fds[i], and calls[i] is the call, or nil if it
-	// was cancelled since the poll began. Seat 0 is the wake pipe's.
-	calls []*Call
-	fds   []unix.PollFd
+	// calls are those that wait, by descriptor and direction: a line's head has its
+	// descriptor and direction for itself.
+	calls   [][2]*Call
+	waiting int
+	watches uint32 // the last Call.watch given out
 
-	wake wakePipe
+	events [64]aio.Kevent
+}
+
+// open makes the queue if there is none yet.
+func (w *poller) open() aio.Errno {
+	if w.isOpen {
+		return 0
+	}
+	kq, errno := w.queues.Kqueue()
+	if errno != 0 {
+		return errno
+	}
+	w.kq, w.isOpen = kq, true
+	return w.change(aio.Kevent{Filter: aio.FilterUser, Flags: aio.EvAdd | aio.EvClear})
+}
+
+func (w *poller) change(kev aio.Kevent) aio.Errno {
+	changes := [1]aio.Kevent{kev}
+	_, errno := w.queues.Kevent(w.kq, changes[:], nil, 0)
+	return errno
+}
+
+// place is where a call waits, and by which event.
+func (w *poller) place(c *Call) (place **Call, kev aio.Kevent) {
+	for c.Fd >= len(w.calls) {
+		w.calls = append(w.calls, [2]*Call{})
+	}
+	kev = aio.Kevent{Ident: uintptr(c.Fd), Filter: aio.FilterRead, Udata: uintptr(c.watch)}
+	if c.Op.events() == unix.POLLOUT {
+		kev.Filter = aio.FilterWrite
+		return &w.calls[c.Fd][1], kev
+	}
+	return &w.calls[c.Fd][0], kev
 }
 
 // await lets the head of a line wait for readiness. true: it must not, and is over:
-// it was cancelled meanwhile, or there is no wake pipe to be had, which is EMFILE
-// or ENFILE. false: it waits and is no longer the caller's.
+// it was cancelled meanwhile, or there is no queue to be had, which is EMFILE or
+// ENFILE. false: it waits and is no longer the caller's.
 func (p *Pool) await(c *Call) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -34,110 +70,110 @@ func (p *Pool) await(c *Call) bool {
 		c.settle(0, syscall.ECANCELED)
 		return true
 	}
-	if errno := w.wake.open(); errno != 0 {
-		c.settle(0, errno)
+	errno := w.open()
+	if errno == 0 {
+		errno = w.add(c)
+	}
+	if errno != 0 {
+		c.settle(0, errno.Host())
 		return true
 	}
 	c.state = waiting
-	w.arrivals.push(c)
 	p.waiting++
-	if w.running {
-		w.wake.ring()
-	} else {
+	if !w.running {
 		w.running = true
 		go p.watch()
 	}
 	return false
 }
 
-// watcher polls until nobody waits.
+func (w *poller) add(c *Call) aio.Errno {
+	w.watches++
+	c.watch = w.watches
+	place, kev := w.place(c)
+	kev.Flags = aio.EvAdd | aio.EvOneshot
+	if errno := w.change(kev); errno != 0 {
+		return errno
+	}
+	*place = c
+	w.waiting++
+	return 0
+}
+
+// remove takes out a waiting call. An event of it that was fetched already is not
+// taken for another's. Pool.mu is held.
+func (w *poller) remove(c *Call) {
+	place, kev := w.place(c)
+	kev.Flags = aio.EvDelete
+	_ = w.change(kev) // it may have been fetched
+	*place = nil
+	if w.waiting--; w.waiting == 0 {
+		_ = w.change(aio.Kevent{Filter: aio.FilterUser, Fflags: aio.NoteTrigger})
+	}
+}
+
+// watcher fetches events until nobody waits.
 func (p *Pool) watcher() {
 	w := &p.poller
 	p.mu.Lock()
-	for w.admit() {
+	for w.waiting > 0 {
 		p.mu.Unlock()
-		errno := w.poll()
+		n, errno := w.queues.Kevent(w.kq, nil, w.events[:], -1)
 		p.mu.Lock()
-		p.collect(errno)
+		if errno != 0 && errno != aio.EINTR {
+			p.abandon(errno.Host())
+		}
+		p.collect(w.events[:n])
 	}
 	w.running = false
 	p.rest()
 	p.mu.Unlock()
 }
 
-// admit gives the arrivals their seats and reports whether anybody waits.
-func (w *poller) admit() bool {
-	if len(w.fds) == 0 {
-		w.calls = append(w.calls, nil)
-		w.fds = append(w.fds, unix.PollFd{Fd: int32(w.wake.read), Events: unix.POLLIN})
-	}
-	for c := w.arrivals.pop(); c != nil; c = w.arrivals.pop() {
-		c.seat = len(w.calls)
-		w.calls = append(w.calls, c)
-		w.fds = append(w.fds, unix.PollFd{Fd: int32(c.Fd), Events: c.Op.events()})
-	}
-	return len(w.calls) > 1
-}
-
-// poll waits for readiness or the wake pipe. It fails with EINVAL if a lowered
-// RLIMIT_NOFILE leaves no room for so many, and if the kernel has no memory.
-//
-// Source: poll(2).
-func (w *poller) poll() syscall.Errno {
-	for {
-		_, err := unix.Poll(w.fds, -1)
-		if err != unix.EINTR {
-			_, errno := result(0, err)
-			return errno
-		}
-	}
-}
-
-// collect queues the calls that are ready. If the poll failed there is no way to
-// wait, and that is the result of them all. p.mu is held.
-func (p *Pool) collect(errno syscall.Errno) {
+// collect queues the calls that are ready. p.mu is held.
+func (p *Pool) collect(events []aio.Kevent) {
 	w := &p.poller
-	w.wake.clear()
-	for i := len(w.calls) - 1; i > 0; i-- {
-		c := w.calls[i]
-		if c != nil && errno == 0 && w.fds[i].Revents == 0 {
-			continue
+	for i := range events {
+		fd, direction := events[i].Ident, 0
+		switch events[i].Filter {
+		case aio.FilterRead:
+		case aio.FilterWrite:
+			direction = 1
+		default:
+			continue // remove's
 		}
-		w.vacate(i)
-		if c != nil {
-			c.seat, c.fault = 0, errno
-			p.waiting--
-			p.enqueue(c)
+		c := w.calls[fd][direction]
+		if c == nil || uintptr(c.watch) != events[i].Udata {
+			continue // it was removed meanwhile
+		}
+		w.calls[fd][direction] = nil
+		w.waiting--
+		p.waiting--
+		p.enqueue(c)
+	}
+}
+
+// abandon ends every wait when there is no way to wait: EINVAL if a lowered
+// RLIMIT_NOFILE leaves no room for so many in poll(2), ENOMEM. That is the result of
+// them all. p.mu is held.
+func (p *Pool) abandon(errno syscall.Errno) {
+	w := &p.poller
+	for fd := range w.calls {
+		for _, c := range w.calls[fd] {
+			if c != nil {
+				w.remove(c)
+				p.waiting--
+				c.fault = errno
+				p.enqueue(c)
+			}
 		}
 	}
 }
 
-// vacate gives a seat to the last call.
-func (w *poller) vacate(i int) {
-	last := len(w.calls) - 1
-	w.fds[i] = w.fds[last]
-	if c := w.calls[last]; c != nil {
-		w.calls[i], c.seat = c, i
-	} else {
-		w.calls[i] = nil
-	}
-	w.calls[last] = nil
-	w.calls, w.fds = w.calls[:last], w.fds[:last]
-}
-
-// remove takes out a waiting call. The poll that is under way may look at its
-// descriptor until it has seen the wake pipe, and no longer. Pool.mu is held.
-func (w *poller) remove(c *Call) {
-	if c.seat == 0 {
-		w.arrivals.remove(c)
-		return
-	}
-	w.calls[c.seat], c.seat = nil, 0
-	w.wake.ring()
-}
-
-// close ends the wake pipe; the goroutine is not running.
+// close ends the queue; the goroutine is not running.
 func (w *poller) close() {
-	w.wake.close()
-	w.calls, w.fds = nil, nil
+	if w.isOpen {
+		_ = w.queues.CloseKqueue(w.kq)
+		w.isOpen, w.calls = false, nil
+	}
 }

@@ -43,6 +43,8 @@ func New(limit int, done func(*Call)) *Pool {
 		limit = DefaultLimit
 	}
 	p := &Pool{limit: limit, done: done, lines: make(map[lineKey]*line)}
+	// poll(2) has an answer for a descriptor that is closed while it waits.
+	p.poller.queues.Poll = true
 	p.work, p.watch = p.worker, p.watcher
 	p.quiet.L = &p.mu
 	return p
@@ -58,7 +60,7 @@ func (p *Pool) Submit(calls ...*Call) {
 	p.given += len(calls)
 	for _, c := range calls {
 		cancelled := c.cancelled && c.state == fresh
-		c.cancelled, c.fault, c.line, c.seat = false, 0, nil, 0
+		c.cancelled, c.fault, c.line = false, 0, nil
 		if cancelled || p.closed {
 			c.fault = syscall.ECANCELED
 		}
