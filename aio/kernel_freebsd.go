@@ -3,6 +3,7 @@ package aio
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -46,6 +47,7 @@ const (
 type FreeBSD struct {
 	HostFiles
 	osreldate uint32
+	known     atomic.Pointer[Limits] // what Limits has read last, for where it may not
 }
 
 var _ Kernel = (*FreeBSD)(nil)
@@ -58,7 +60,9 @@ func NewFreeBSD() (*FreeBSD, error) {
 	if err != nil {
 		return nil, fmt.Errorf("aio: sysctl kern.osreldate: %w", err)
 	}
-	return &FreeBSD{osreldate: osreldate}, nil
+	k := &FreeBSD{osreldate: osreldate}
+	_, _ = k.Limits() // now, before the process gives up its right to ask
+	return k, nil
 }
 
 func (k *FreeBSD) Name() string { return "freebsd" }
@@ -219,23 +223,3 @@ func limitOf(wait *unix.Timespec, timeout time.Duration) *unix.Timespec {
 }
 
 func (k *FreeBSD) CloseKqueue(kq int) Errno { return errnoOf(unix.Close(kq)) }
-
-// Limits asks the kernel for each number and keeps the default of aio(4) for one
-// that cannot be read, in a jail that hides it say. The error is always nil.
-func (k *FreeBSD) Limits() (Limits, error) {
-	number := func(name string, missing int) int {
-		if v, err := unix.SysctlUint32(name); err == nil {
-			return int(v)
-		}
-		return missing
-	}
-	return Limits{
-		MaxQueue:        number("vfs.aio.max_aio_queue", 1024),
-		MaxQueuePerProc: number("vfs.aio.max_aio_queue_per_proc", 256),
-		MaxPerProc:      number("vfs.aio.max_aio_per_proc", 32),
-		MaxProcs:        number("vfs.aio.max_aio_procs", 32),
-		MaxBuf:          number("vfs.aio.max_buf_aio", 16),
-		QueueCount:      number("vfs.aio.num_queue_count", 0),
-		EnableUnsafe:    number("vfs.aio.enable_unsafe", 0) != 0,
-	}, nil
-}

@@ -81,6 +81,29 @@ func TestBudgetThatCannotReadTheLimitsIsNotMade(t *testing.T) {
 	share(t, k).Release()
 }
 
+// In a sandbox the kernel says what it knew before. What is learned from a refusal
+// counts for more.
+func TestBudgetInASandboxKeepsWhatIsKnown(t *testing.T) {
+	k := &seam{limits: func() (aio.Limits, error) {
+		return aio.Limits{MaxQueue: 1024, MaxQueuePerProc: 256}, aio.EPERM
+	}}
+	b := share(t, k)
+	defer b.Release()
+	if b.Limit() != 256 {
+		t.Errorf("limit %d at the start, want 256", b.Limit())
+	}
+	b.tooLong(200)
+	if err := b.Reread(); !errors.Is(err, aio.EPERM) || b.Limit() != 100 {
+		t.Errorf("%v, limit %d, want 100, half of what was refused", err, b.Limit())
+	}
+	b.take(b.take(1000)) // finds no room, so the limit is read again when nothing is used
+	b.give(b.Used())
+	b.take(1)
+	if b.Limit() != 100 {
+		t.Errorf("limit %d, want 100 still", b.Limit())
+	}
+}
+
 func TestLimitIsTheSmallerSysctlAndAtLeastOne(t *testing.T) {
 	for _, c := range []struct{ queue, perProc, want int }{
 		{1024, 256, 256}, {100, 256, 100}, {0, 256, 1}, {256, 0, 1}, {-1, 256, 1}, {1, 1, 1},

@@ -38,6 +38,9 @@ func (k *Kernel) cancelAll(fd int, cb *aio.ControlBlock) (aio.CancelStatus, aio.
 	if e.early {
 		k.finishFirst(fd, cb)
 	}
+	if k.used && k.table == nil && k.sys.isDisk(fd) {
+		return aio.NotCancelled, 0 // whatever there is
+	}
 	cancelled, not := 0, 0
 	for at := k.unfinished.head; at != nil; {
 		next := at.next // cancel moves it to another queue
@@ -92,9 +95,19 @@ func (k *Kernel) finishFirst(fd int, cb *aio.ControlBlock) {
 	}
 }
 
-// cancel ends a job that no daemon has begun; one that runs is only marked.
+// cancel ends a job that nobody has begun; one that runs is only marked. One on a
+// socket that has moved bytes ends too, but with success.
 func (k *Kernel) cancel(j *job) bool {
+	if j.cancelled && !k.dead {
+		return false
+	}
 	switch j.state {
+	case endless:
+		if !k.dead {
+			return false
+		}
+	case onSocket:
+		return j.cancelOnSocket()
 	case queued:
 		k.sys.runq.remove(&j.run)
 	case syncing:

@@ -4,8 +4,8 @@ package sim
 
 import "time"
 
-// boot is when the virtual clock begins.
-var boot = time.Unix(0, 0)
+// boot is when the virtual clock begins: some day in 2001.
+var boot = time.Unix(1_000_000_000, 0)
 
 // now is what the clock of the model shows: the host's, or the virtual one.
 func (s *System) now() time.Time {
@@ -23,6 +23,13 @@ func (s *System) Now() time.Duration {
 		return 0
 	}
 	return s.stepped.now
+}
+
+// Time is the time of day: Now as the processes of the machine see it.
+func (s *System) Time() time.Time {
+	s.lock()
+	defer s.unlock()
+	return s.now()
 }
 
 // Alarm is one call that After has put off.
@@ -61,22 +68,47 @@ func (s *System) After(d time.Duration, f func()) *Alarm {
 	return a
 }
 
-// afterOwn is After for the model itself: f is called with the lock held. It is
-// for stepped mode.
+// afterOwn is After for the model itself: it and f are called with the lock held.
 func (s *System) afterOwn(d time.Duration, f func()) *Alarm {
 	a := &Alarm{s: s, call: f, own: true, on: true}
-	s.stepped.set(a, d)
+	if s.stepped != nil {
+		s.stepped.set(a, d)
+		return a
+	}
+	a.host = time.AfterFunc(d, func() {
+		s.lock()
+		if a.on {
+			a.on = false
+			f()
+		}
+		s.unlock()
+	})
 	return a
 }
 
-// Stop takes the call back. false: it was made already, or taken back before.
-func (a *Alarm) Stop() bool {
-	a.s.lock()
-	defer a.s.unlock()
+// again puts an own alarm that has gone off once more.
+func (a *Alarm) again(d time.Duration) {
+	a.on = true
+	if a.host != nil {
+		a.host.Reset(d)
+	} else {
+		a.s.stepped.set(a, d)
+	}
+}
+
+// stop is Stop with the lock held.
+func (a *Alarm) stop() bool {
 	was := a.on
 	a.on = false
 	if a.host != nil {
 		a.host.Stop()
 	}
 	return was
+}
+
+// Stop takes the call back. false: it was made already, or taken back before.
+func (a *Alarm) Stop() bool {
+	a.s.lock()
+	defer a.s.unlock()
+	return a.stop()
 }

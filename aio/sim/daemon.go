@@ -127,11 +127,14 @@ func (k *Kernel) finish(j *job, status int, errno aio.Errno) {
 		listDone = l.count == l.finished
 	}
 	if !k.dead {
+		if j.signal != 0 {
+			k.raise(Signal{j.signal, j.udata})
+		}
 		if j.note != nil {
 			j.note.activate()
 		}
 		if listDone {
-			j.lio.post()
+			k.post(j.lio)
 		}
 	}
 	if j.checkSync {
@@ -197,7 +200,7 @@ const (
 
 func (j *job) lockKind() lockKind {
 	switch {
-	case j.mlock(), j.file == nil, !j.write() && !j.sync() && j.nbytes == 0:
+	case j.mlock(), j.file == nil, j.direct, !j.write() && !j.sync() && j.nbytes == 0:
 		return unlocked
 	case j.write(), j.foffset, j.sync():
 		return alone
@@ -233,11 +236,17 @@ func (j *job) work(effect *Effect) (status int, errno aio.Errno) {
 	case j.mlock():
 		return 0, lockMemory(j)
 	}
+	if j.direct {
+		return j.file.disk.transfer(j, effect)
+	}
 	return j.transfer(effect)
 }
 
 // transfer moves the bytes.
 func (j *job) transfer(effect *Effect) (int, aio.Errno) {
+	if j.file.disk != nil {
+		return j.file.disk.run(j)
+	}
 	limit := j.nbytes
 	if effect.limited && effect.Limit < limit {
 		limit = effect.Limit

@@ -112,6 +112,7 @@ type Effect struct {
 	limited   bool
 	after     aio.Errno // with FailAfter
 	expire    bool
+	stepped   bool // nobody may wait
 	early     bool
 	refused   bool
 	unsafe    bool
@@ -370,6 +371,7 @@ func (k *Kernel) ask(describe func() Op) Effect {
 	for _, f := range faults {
 		e = e.or(f(op))
 	}
+	e.stepped = k.sys.stepped != nil
 	return e
 }
 

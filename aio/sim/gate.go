@@ -24,6 +24,7 @@ func (k *Kernel) Release() {
 		k.held--
 	}
 	k.sys.kick()
+	k.sys.kickSockets()
 	k.sys.unlock()
 }
 
@@ -92,6 +93,7 @@ func (g *Gate) Open() {
 	for _, s := range systems {
 		s.lock()
 		s.kick()
+		s.kickSockets()
 		s.unlock()
 	}
 }
@@ -177,6 +179,9 @@ func (g *Gate) leave() {
 
 // wait is the delay that a fault wants.
 func (e *Effect) wait() {
+	if e.stepped {
+		return // the scheduler sees to it, where it can
+	}
 	e.active.pass()
 	if e.Delay > 0 {
 		time.Sleep(e.Delay)

@@ -65,6 +65,8 @@ type Kernel struct {
 	calls      uint64 // submitting calls so far
 	misuse     []Misuse
 	stats      Stats
+	signals    chan Signal
+	buffers    int // mapped buffers in use (kaio_buffer_count)
 }
 
 var _ aio.Kernel = (*Kernel)(nil)
@@ -388,6 +390,7 @@ func (k *Kernel) Fstat(fd int) (aio.FileStat, aio.Errno) {
 		return st.FileStat, errno
 	}
 	st, errno := fstat(fd)
+	k.sys.asDisk(&st)
 	return st.FileStat, errno
 }
 
@@ -419,6 +422,7 @@ func (k *Kernel) Close(fd int) aio.Errno {
 		return k.CloseKqueue(fd)
 	}
 	if k.table == nil {
+		k.forget(fd)
 		s.unlock()
 		return closeHost(fd)
 	}

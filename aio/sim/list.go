@@ -14,6 +14,8 @@ type lio struct {
 	count    int                // accepted and not reaped, and one for the call itself while it lasts
 	finished int                // of these, finished
 	kevent   bool               // a list event was asked for
+	signal   int32              // or this signal, 0 for none or when it is sent
+	value    uintptr            // that goes with it
 	posted   bool               // and has been posted: it is sticky until the last reap
 	note     *knote             // the EVFILT_LIO knote
 	call     uint64             // which call of the process it is
@@ -39,8 +41,12 @@ func (s *System) dropList(l *lio) {
 	s.freeLists = l
 }
 
-// post makes the list's event ready.
-func (l *lio) post() {
+// post makes the list's event ready, or sends its signal.
+func (k *Kernel) post(l *lio) {
+	if l.signal != 0 {
+		k.raise(Signal{l.signal, l.value})
+		l.signal = 0
+	}
 	if !l.kevent {
 		return
 	}
@@ -125,7 +131,7 @@ func (c *call) list(mode aio.ListMode, list []*aio.ControlBlock, sig *aio.Sigeve
 	} else {
 		accepted := l.count - 1
 		if accepted == l.finished {
-			l.post()
+			k.post(l)
 		}
 		k.askHere(func() Op { return Op{Point: ListPosted, Entry: -1, Fd: -1, Accepted: accepted} })
 	}
@@ -153,6 +159,7 @@ func (c *call) registerList(l *lio, sig *aio.Sigevent) aio.Errno {
 		if sig.Kqueue <= 0 || sig.Kqueue > maxSignal {
 			return aio.EINVAL
 		}
+		l.signal, l.value = sends(sig), sig.Value
 		return 0
 	case aio.NotifyKevent:
 	default:

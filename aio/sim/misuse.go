@@ -326,7 +326,7 @@ func (k *Kernel) Shutdown() error {
 	}
 	// Daemons end themselves when nothing is queued. Those of a shared system
 	// may be busy for others.
-	for s.stepped == nil && s.daemons > 0 && s.runq.n == 0 {
+	for s.stepped == nil && (s.daemons > 0 && s.runq.n == 0 || s.watches.count == 0 && s.watchers > 0) {
 		s.waitQuiet()
 	}
 	if t := s.tracer; t != nil {
@@ -372,10 +372,10 @@ func (k *Kernel) Quiesce(limit time.Duration) bool {
 	defer t.Stop()
 	s.lock()
 	defer s.unlock()
-	for s.daemons > 0 && !late {
+	for s.daemons+s.servers > 0 && !late {
 		s.waitQuiet()
 	}
-	return s.daemons == 0
+	return s.daemons+s.servers == 0
 }
 
 // quiesceStepped is Quiesce on the virtual clock.
@@ -384,7 +384,7 @@ func (s *System) quiesceStepped(limit time.Duration) bool {
 	defer s.unlock()
 	p := s.stepped
 	until := p.now + limit
-	for (p.running.n > 0 || s.runnable() != nil) && s.step(until) {
+	for (p.running.n+s.servers > 0 || s.runnable() != nil) && s.step(until) {
 	}
 	return p.running.n == 0
 }

@@ -50,6 +50,7 @@ type features struct {
 	kernelInfo    bool      // the third of the kernel's words is written
 	noVectors     bool      // aio_readv and aio_writev are unknown system calls (12)
 	noDataSync    bool      // aio_fsync knows O_SYNC only (12)
+	lastErrno     bool      // of several requests of a job to a disk, the last to fail says why; else all errnos are ORed (review D38611)
 	notKqueue     aio.Errno // a descriptor that is no kqueue, where one is wanted
 }
 
@@ -60,7 +61,7 @@ func (p Profile) features() features {
 	case V13:
 		return features{notKqueue: aio.EBADF, kernelInfo: true}
 	case V14:
-		return features{vectoredLists: true, foffset: true, notKqueue: aio.EBADF}
+		return features{vectoredLists: true, foffset: true, lastErrno: true, notKqueue: aio.EBADF}
 	}
-	return features{vectoredLists: true, foffset: true, keepUdata: true, notKqueue: aio.EINVAL}
+	return features{vectoredLists: true, foffset: true, keepUdata: true, lastErrno: true, notKqueue: aio.EINVAL}
 }

@@ -153,6 +153,9 @@ const never = time.Duration(1<<63 - 1)
 // step is Step, not beyond a time. The lock is held, and given up meanwhile.
 func (s *System) step(limit time.Duration) bool {
 	p := s.stepped
+	if s.watches.count > 0 {
+		s.takeChanges() // news of the host's descriptors
+	}
 	for {
 		choices := 0
 		next := never
@@ -232,7 +235,7 @@ func (s *System) advance(to time.Duration) {
 	p := s.stepped
 	p.now = max(p.now, to)
 	gone := 0
-	for gone < len(p.idle) && s.daemons > s.kernel.targetProcs && s.runq.n == 0 && p.idle[gone]+s.lifetime() <= p.now {
+	for gone < len(p.idle) && s.daemons > s.limits.TargetProcs && s.runq.n == 0 && p.idle[gone]+s.lifetime() <= p.now {
 		gone++
 		s.daemons--
 	}
@@ -325,7 +328,11 @@ func (s *System) goOn(j *job) {
 		}
 	case ending:
 		p.running.remove(&j.run)
-		if j.daemon {
+		switch {
+		case j.direct:
+			s.finishDirect(j, j.status, j.errno)
+			return
+		case j.daemon:
 			s.release()
 		}
 		s.finishActive(j, j.status, j.errno)
@@ -411,7 +418,7 @@ func (j *job) canLock() bool {
 	if j.file == nil {
 		return true
 	}
-	if !j.file.safe && !j.sync() && !j.streamReady() {
+	if !j.file.safe && !j.sync() && j.file.disk == nil && !j.streamReady() {
 		return false
 	}
 	v := j.file.vnode

@@ -42,6 +42,8 @@ const (
 	queued   jobState = iota // on the run queue
 	syncing                  // on syncq: a sync that waits for earlier jobs
 	active                   // a daemon has it
+	onSocket                 // on its socket's queue
+	endless                  // nobody has it
 	finished                 // on done
 )
 
@@ -85,7 +87,11 @@ type request struct {
 	checkSync bool   // a sync counts on this job (KAIOCB_CHECKSYNC)
 	cancelled bool   // Cancel came too late (KAIOCB_CANCELLED)
 	marked    uint32 // cancelled, for faults: atomic, as daemons read it without the lock
-	gate      *Gate  // held on the run queue until it opens
+	gate      *Gate  // held on its queue until it opens
+	begun     bool   // a job on a socket was tried
+	direct    bool   // a disk's, not a daemon's
+	moved     uintptr
+	signal    int32 // to be sent at the end, or 0
 	state     jobState
 	status    int
 	errno     aio.Errno
@@ -189,7 +195,7 @@ func (k *Kernel) use() {
 	if s.stepped == nil {
 		return
 	}
-	for s.daemons < min(s.kernel.targetProcs, s.limits.MaxProcs) {
+	for s.daemons < min(s.limits.TargetProcs, s.limits.MaxProcs) {
 		s.daemons++
 		s.release()
 	}
@@ -245,7 +251,8 @@ func (c *call) check(cb *aio.ControlBlock, op aio.Opcode, list *lio, entry int) 
 		op.Type = st.Type
 		return op
 	})
-	backend := c.backend(st.safe && !toBackend.unsafe)
+	st.safe = st.safe && !toBackend.unsafe
+	backend := c.backend(j, &st)
 	if backend == 0 {
 		backend = toBackend.Errno
 	}
@@ -265,10 +272,14 @@ func (c *call) check(cb *aio.ControlBlock, op aio.Opcode, list *lio, entry int) 
 	if k.feat.kernelInfo {
 		storeInfo(cb, s.seq+1)
 	}
+	if backend == 0 && j.direct {
+		backend = k.claim(j)
+	}
 	if backend != 0 {
 		c.refuse(j)
 		return backend
 	}
+	j.signal = sends(&cb.Sigevent)
 	k.accept(j, list)
 	seq := j.seq
 	about := opOfJob(j, Submitted)
@@ -455,23 +466,6 @@ func (c *call) registerJob(cb *aio.ControlBlock, j *job) aio.Errno {
 	return kq.register(&kev, j, nil, c)
 }
 
-// backend is the answer of the last step: which descriptors AIO is for.
-// Source: FreeBSD sys/kern/vfs_aio.c, aio_queue_file.
-func (c *call) backend(safe bool) aio.Errno {
-	s := c.k.sys
-	switch {
-	case safe:
-	case !s.limits.EnableUnsafe:
-		return aio.EOPNOTSUPP
-	case s.kernel.warnings > 0:
-		s.kernel.warnings--
-		if t := s.tracer; t != nil {
-			t.begin(s, c.k, "console: is attempting to use unsafe AIO requests").end()
-		}
-	}
-	return 0
-}
-
 // refuse undoes what a job got before its submission failed: no event will
 // come of it.
 func (c *call) refuse(j *job) {
@@ -529,7 +523,7 @@ func (k *Kernel) accept(j *job, list *lio) {
 	} else if !j.mlock() {
 		j.file.transfers++
 	}
-	s.schedule(j)
+	s.start(j)
 }
 
 // free reaps a finished job: its slot, its place in its list, its knote, its

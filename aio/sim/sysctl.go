@@ -10,10 +10,9 @@ import (
 
 // sysctls are those that aio.Limits has not.
 type sysctls struct {
-	targetProcs int  // vfs.aio.target_aio_procs
-	lifetime    int  // vfs.aio.aiod_lifetime, in ticks
-	warnings    int  // vfs.aio.unsafe_warningcnt
-	clamp       bool // debug.iosize_max_clamp
+	lifetime int  // vfs.aio.aiod_lifetime, in ticks
+	warnings int  // vfs.aio.unsafe_warningcnt
+	clamp    bool // debug.iosize_max_clamp
 }
 
 // hz is how many ticks a second has, kern.hz.
@@ -21,7 +20,7 @@ const hz = 1000
 
 // defaultSysctls. Source: FreeBSD sys/kern/vfs_aio.c, AIOD_LIFETIME_DEFAULT and
 // the definitions beside it.
-var defaultSysctls = sysctls{targetProcs: 4, lifetime: 30 * hz, warnings: 1}
+var defaultSysctls = sysctls{lifetime: 30 * hz, warnings: 1}
 
 // aioMax is p1003_1b.aio_max, which does not follow vfs.aio.max_aio_queue.
 const aioMax = 1024
@@ -46,11 +45,12 @@ var sysctlTable = map[string]sysctl{
 	"vfs.aio.max_aio_per_proc":       {number: func(s *System) *int { return &s.limits.MaxPerProc }},
 	"vfs.aio.max_aio_procs":          {number: func(s *System) *int { return &s.limits.MaxProcs }},
 	"vfs.aio.max_buf_aio":            {number: func(s *System) *int { return &s.limits.MaxBuf }},
-	"vfs.aio.target_aio_procs":       {number: func(s *System) *int { return &s.kernel.targetProcs }},
+	"vfs.aio.target_aio_procs":       {number: func(s *System) *int { return &s.limits.TargetProcs }},
 	"vfs.aio.aiod_lifetime":          {number: func(s *System) *int { return &s.kernel.lifetime }},
 	"vfs.aio.unsafe_warningcnt":      {number: func(s *System) *int { return &s.kernel.warnings }},
 	"vfs.aio.enable_unsafe":          {flag: func(s *System) *bool { return &s.limits.EnableUnsafe }},
 	"debug.iosize_max_clamp":         {flag: func(s *System) *bool { return &s.kernel.clamp }},
+	"kern.ipc.aio.max_procs":         {number: func(s *System) *int { return &s.limits.MaxSocketProcs }},
 	"vfs.aio.num_queue_count":        {gauge: func(s *System) int { return s.queueCount }},
 	"vfs.aio.num_aio_procs":          {gauge: func(s *System) int { return s.daemons }},
 	"p1003_1b.aio_listio_max":        {gauge: func(s *System) int { return s.limits.MaxQueuePerProc }},
@@ -108,6 +108,3 @@ func (s *System) store(v sysctl, name string, value int) aio.Errno {
 	s.kick()
 	return 0
 }
-
-// System is the machine that the process runs on.
-func (k *Kernel) System() *System { return k.sys }
