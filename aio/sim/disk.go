@@ -168,10 +168,18 @@ func (c *call) backend(j *job, st *hostStat) aio.Errno {
 	case st.disk != nil && st.disk.takes(j, c.k.sys.limits.MaxBuf):
 		j.direct = true
 		return 0
-	case st.safe || c.k.sys.limits.EnableUnsafe:
+	case st.safe:
 		return 0
+	case !c.k.sys.limits.EnableUnsafe:
+		return aio.EOPNOTSUPP
 	}
-	return aio.EOPNOTSUPP
+	if s := c.k.sys; s.kernel.warnings > 0 {
+		s.kernel.warnings--
+		if t := s.tracer; t != nil {
+			t.begin(s, c.k, "console: is attempting to use unsafe AIO requests").end()
+		}
+	}
+	return 0
 }
 
 // takes reports whether a job goes to the device itself: what does not is a
