@@ -450,6 +450,11 @@ func TestFaultGroup10ClosesForkExec(t *testing.T) {
 		r := newStepRig(t, Config{Limits: aio.Limits{MaxPerProc: 1}, Faults: []Fault{If(At(Start), Delay(time.Minute))}}, "abc")
 		a, b := r.start(r.Read, r.readOp(0, 1, aio.EvOneshot)), r.start(r.Read, r.readOp(1, 1, aio.EvOneshot))
 		r.System().StepUntil(func() bool { return r.Stats().Active == 1 })
+		r.System().After(time.Second, func() {
+			if ev := r.events(4); len(ev) != 0 {
+				t.Errorf("exec tells of what it cancels: %+v", ev)
+			}
+		})
 		r.wantErrno("exec", r.Exec(), 0)
 		if r.Now() < time.Minute {
 			t.Errorf("exec did not wait for the active job: %v", r.Now())
