@@ -48,6 +48,14 @@ type Target struct {
 	// until release is called. nil: the suite uses reads of a socket that has
 	// nothing to say.
 	Stall func(k aio.Kernel, cb *aio.ControlBlock) (release func())
+
+	// Progress lets what is under way go on, in a model that does nothing by
+	// itself. The suite calls it where it waits without a system call. Then the
+	// cases that need a second thread are left out. nil: nobody has to.
+	Progress func(k aio.Kernel)
+
+	// Now is the kernel's clock. nil: the host's.
+	Now func(k aio.Kernel) time.Time
 }
 
 // DiskKind is a kind of raw disk.

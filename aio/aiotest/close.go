@@ -99,6 +99,7 @@ var closeCases = []testCase{
 		r.reap(j, 8, 0)
 	}},
 	{name: "close/of the queue does not wake who sleeps on it", source: "FreeBSD sys/kern/kern_event.c, kqueue_close: the call has a reference", run: func(r *rig) {
+		r.secondThread()
 		kq, errno := r.k.Kqueue()
 		r.want("kqueue", errno, 0)
 		const wait = 200 * time.Millisecond

@@ -84,12 +84,12 @@ var keventCases = []testCase{
 	}},
 	{name: "kevent/a poll of nothing: 0", source: scan, run: func(r *rig) { r.quiet("in a new queue") }},
 	{name: "kevent/time over: 0", source: scan, run: func(r *rig) {
-		start := time.Now()
+		start := r.now()
 		const wait = 20 * time.Millisecond
 		if events := r.sleep(1, wait); len(events) != 0 {
 			r.Errorf("events %+v", events)
 		}
-		if took := time.Since(start); took < wait/2 {
+		if took := r.now().Sub(start); took < wait/2 {
 			r.Errorf("after %v, want %v", took, wait)
 		}
 	}},
@@ -390,6 +390,7 @@ var keventCases = []testCase{
 		}
 	}},
 	{name: "kevent/USER wakes a sleeper", source: filtUser, run: func(r *rig) {
+		r.secondThread()
 		r.addUser(1, aio.EvClear, 0)
 		woken := make(chan int, 1)
 		go func() {

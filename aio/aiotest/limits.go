@@ -164,6 +164,7 @@ var limitCases = []testCase{
 		r.reapAll(1, jobs[0], other)
 	}},
 	{name: "limits/a list over the limit, reaped meanwhile: EAGAIN, and the accepted are no prefix", source: "FreeBSD sys/kern/vfs_aio.c, kern_lio_listio: there is no early stop", alone: true, run: func(r *rig) {
+		r.secondThread()
 		// The first half of the list has room. What is parked in the queue makes
 		// the next entries EAGAIN, and when that shows it is reaped, so that the last
 		// ones have room again. Once in a while the call is too quick for that.

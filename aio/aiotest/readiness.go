@@ -310,6 +310,7 @@ var readinessCases = []testCase{
 		r.wantBytes(a, aio.FilterRead, aio.EvOneshot, 2)
 	}},
 	{name: "ready/READ wakes a sleeper", source: filtSocket, run: func(r *rig) {
+		r.secondThread()
 		a, b := r.sockets()
 		r.watch(a, aio.FilterRead, aio.EvClear)
 		woken := make(chan []aio.Kevent, 1)
@@ -396,6 +397,7 @@ var readinessCases = []testCase{
 		r.quiet("after the bytes")
 	}},
 	{name: "ready/READ of a terminal: what was typed", source: "FreeBSD sys/kern/tty.c, tty_kqops_read_event", run: func(r *rig) {
+		r.secondThread() // the host needs a moment to bring it
 		controller, terminal := r.pty()
 		r.watch(terminal, aio.FilterRead, 0)
 		r.quiet("before the bytes")

@@ -75,7 +75,7 @@ func (r *rig) close() {
 					left = append(left, j)
 					break
 				}
-				time.Sleep(time.Millisecond)
+				r.pause(time.Millisecond)
 				continue
 			}
 			_, _ = r.k.Return(j.cb)
@@ -287,8 +287,36 @@ func (r *rig) wait(jobs ...*job) {
 			if time.Now().After(deadline) {
 				r.Fatalf("a job has not finished after %v", patience)
 			}
-			runtime.Gosched()
+			r.pause(0)
 		}
+	}
+}
+
+// pause is a while in which a job may go on.
+func (r *rig) pause(d time.Duration) {
+	switch {
+	case r.target.Progress != nil:
+		r.target.Progress(r.k)
+	case d == 0:
+		runtime.Gosched()
+	default:
+		time.Sleep(d)
+	}
+}
+
+// now is what the kernel's clock shows.
+func (r *rig) now() time.Time {
+	if r.target.Now != nil {
+		return r.target.Now(r.k)
+	}
+	return time.Now()
+}
+
+// secondThread skips a case where nothing goes on while a thread sleeps.
+func (r *rig) secondThread() {
+	r.Helper()
+	if r.target.Progress != nil {
+		r.Skip("one thread makes everything happen here")
 	}
 }
 

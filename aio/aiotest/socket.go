@@ -4,6 +4,7 @@ package aiotest
 
 import (
 	"golang.org/x/sys/unix"
+	"time"
 
 	"github.com/aioring/aioring/aio"
 )
@@ -50,11 +51,26 @@ func (r *rig) send(fd int, data string) {
 	}
 }
 
+// untilReadable lets jobs go on that the bytes come from, where they need that.
+func (r *rig) untilReadable(fd int) {
+	r.Helper()
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for deadline := time.Now().Add(patience); r.target.Progress != nil; r.pause(0) {
+		if n, _ := unix.Poll(fds, 0); n > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			r.Fatalf("nothing to read after %v", patience)
+		}
+	}
+}
+
 // receive reads n bytes from a socket by ordinary calls.
 func (r *rig) receive(fd, n int) []byte {
 	r.Helper()
 	buf := make([]byte, n)
 	for got := 0; got < n; {
+		r.untilReadable(fd)
 		m, err := unix.Read(fd, buf[got:])
 		if err == unix.EINTR {
 			continue

@@ -31,24 +31,24 @@ func (r *rig) wantTimer(flags uint16) aio.Kevent {
 
 var timerCases = []testCase{
 	{name: "timer/once", source: filtTimer, run: func(r *rig) {
-		start := time.Now()
+		start := r.now()
 		r.want("add", r.change(timer(aio.EvAdd|aio.EvOneshot, 0, 20)), 0)
 		if ev := r.wantTimer(aio.EvOneshot | aio.EvClear); ev.Data != 1 {
 			r.Errorf("data %d, want 1", ev.Data)
 		}
-		if took := time.Since(start); took < 15*time.Millisecond {
+		if took := r.now().Sub(start); took < 15*time.Millisecond {
 			r.Errorf("after %v", took)
 		}
 		r.want("delete", r.change(timer(aio.EvDelete, 0, 0)), aio.ENOENT)
 	}},
 	{name: "timer/again and again", source: filtTimer, run: func(r *rig) {
-		start := time.Now()
+		start := r.now()
 		r.want("add", r.change(timer(aio.EvAdd, aio.NoteMseconds, 2)), 0)
 		total := int64(0)
 		for total < 10 {
 			total += r.wantTimer(aio.EvClear).Data
 		}
-		if most := time.Since(start).Milliseconds()/2 + 1; total > most {
+		if most := r.now().Sub(start).Milliseconds()/2 + 1; total > most {
 			r.Errorf("%d expirations, at most %d periods", total, most)
 		}
 		r.want("delete", r.change(timer(aio.EvDelete, 0, 0)), 0)
@@ -56,7 +56,7 @@ var timerCases = []testCase{
 	}},
 	{name: "timer/data is how often it has expired since it was fetched", source: filtTimer, run: func(r *rig) {
 		r.want("add", r.change(timer(aio.EvAdd|aio.EvDisable, aio.NoteUseconds, 500)), 0)
-		for start := time.Now(); time.Since(start) < 20*time.Millisecond; {
+		for start := r.now(); r.now().Sub(start) < 20*time.Millisecond; {
 			r.sleep(1, time.Millisecond)
 		}
 		r.want("enable", r.change(timer(aio.EvEnable, 0, 0)), 0)
@@ -102,11 +102,11 @@ var timerCases = []testCase{
 		}
 	}},
 	{name: "timer/NOTE_ABSTIME, EV_ONESHOT and EV_CLEAR: once", source: filtTimer, run: func(r *rig) {
-		at := time.Now().Add(10 * time.Millisecond).UnixMilli()
+		at := r.now().Add(10 * time.Millisecond).UnixMilli()
 		r.want("add", r.change(timer(aio.EvAdd|aio.EvOneshot, aio.NoteAbstime, at)), 0)
 		r.wantTimer(aio.EvOneshot)
 		r.quiet("after its event")
-		if time.Now().UnixMilli() < at-1 {
+		if r.now().UnixMilli() < at-1 {
 			r.Error("before its time")
 		}
 		r.want("add", r.change(timer(aio.EvAdd|aio.EvClear, aio.NoteAbstime, at)), 0)
@@ -115,7 +115,7 @@ var timerCases = []testCase{
 		r.want("delete", r.change(timer(aio.EvDelete, 0, 0)), 0)
 	}},
 	{name: "timer/NOTE_ABSTIME in a year: not now", source: filtTimer, run: func(r *rig) {
-		r.want("add", r.change(timer(aio.EvAdd, aio.NoteAbstime|aio.NoteSeconds, time.Now().Unix()+aYear)), 0)
+		r.want("add", r.change(timer(aio.EvAdd, aio.NoteAbstime|aio.NoteSeconds, r.now().Unix()+aYear)), 0)
 		r.quiet("a year before its time")
 	}},
 	{name: "timer/added again: starts again, and what has expired is forgotten", source: filtTimer, run: func(r *rig) {
@@ -149,10 +149,10 @@ var timerCases = []testCase{
 		r.wantTimer(aio.EvDispatch | aio.EvClear)
 	}},
 	{name: "timer/wakes a sleeper, and not before its time", source: filtTimer, run: func(r *rig) {
-		start := time.Now()
+		start := r.now()
 		r.want("add", r.change(timer(aio.EvAdd|aio.EvOneshot, 0, 30)), 0)
 		r.wantTimer(aio.EvOneshot | aio.EvClear)
-		if took := time.Since(start); took < 25*time.Millisecond {
+		if took := r.now().Sub(start); took < 25*time.Millisecond {
 			r.Errorf("after %v", took)
 		}
 	}},

@@ -172,7 +172,7 @@ var wordCases = []testCase{
 // for another of them.
 func (r *rig) returnSoon(j *job, n int, errno aio.Errno) {
 	r.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; r.pause(time.Millisecond) {
 		got, e := r.k.Return(j.cb)
 		if e == aio.EINVAL && errno != aio.EINVAL && time.Now().Before(deadline) {
 			continue

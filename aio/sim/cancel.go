@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/aioring/aioring/aio"
@@ -15,30 +16,50 @@ import (
 // still be reaped.
 // Source: FreeBSD sys/kern/vfs_aio.c, sys_aio_cancel and aio_cancel_job.
 func (k *Kernel) Cancel(fd int, cb *aio.ControlBlock) (aio.CancelStatus, aio.Errno) {
-	if !isOpen(fd) {
-		return 0, aio.EBADF
-	}
 	s := k.sys
 	s.lock()
-	defer s.unlock()
-	if k.used && s.isDisk(fd) {
+	status, errno := k.cancelAll(fd, cb)
+	if t := s.tracer; t != nil {
+		var j *job
+		if l := k.byAddr.first(key(cb)); cb != nil && l != nil {
+			j = l.v
+		}
+		t.begin(s, k, "aio_cancel").job(j).num("fd", int64(fd)).result(int(status), errno).end()
+	}
+	s.unlock()
+	return status, errno
+}
+
+func (k *Kernel) cancelAll(fd int, cb *aio.ControlBlock) (aio.CancelStatus, aio.Errno) {
+	if !k.isOpen(fd) {
+		return 0, aio.EBADF
+	}
+	e := k.askHere(func() Op { return Op{Point: Cancel, Entry: -1, Fd: fd, Addr: uintptr(key(cb))} })
+	if e.early {
+		k.finishFirst(fd, cb)
+	}
+	if k.used && k.table == nil && k.sys.isDisk(fd) {
 		return aio.NotCancelled, 0 // whatever there is
 	}
 	cancelled, not := 0, 0
-	for e := k.unfinished.head; e != nil; {
-		next := e.next // cancel moves e to another queue
-		j := e.v
-		if int(j.fd) == fd && (cb == nil || j.addr == uintptr(unsafe.Pointer(cb))) {
-			if k.cancel(j) {
+	for at := k.unfinished.head; at != nil; {
+		next := at.next // cancel moves it to another queue
+		j := at.v
+		if j.matches(fd, cb) {
+			if e.refused {
+				j.mark()
+				not++
+			} else if k.cancel(j) {
 				cancelled++
 			} else {
 				not++
 			}
+			k.sys.scribble(j, &e)
 			if cb != nil {
 				break
 			}
 		}
-		e = next
+		at = next
 	}
 	switch {
 	case not > 0:
@@ -47,6 +68,31 @@ func (k *Kernel) Cancel(fd int, cb *aio.ControlBlock) (aio.CancelStatus, aio.Err
 		return aio.Cancelled, 0
 	}
 	return aio.AllDone, 0
+}
+
+// mark says that Cancel came too late for a job.
+func (j *job) mark() {
+	j.cancelled = true
+	atomic.StoreUint32(&j.marked, 1)
+}
+
+func (j *job) matches(fd int, cb *aio.ControlBlock) bool {
+	return int(j.fd) == fd && (cb == nil || j.addr == uintptr(unsafe.Pointer(cb)))
+}
+
+// finishFirst runs those to their end that a cancel would find waiting.
+func (k *Kernel) finishFirst(fd int, cb *aio.ControlBlock) {
+	s := k.sys
+	for {
+		e := s.runq.head
+		for e != nil && (e.v.k != k || !e.v.matches(fd, cb) || e.v.gate.holds(s)) {
+			e = e.next
+		}
+		if e == nil {
+			return
+		}
+		s.runHere(e.v)
+	}
 }
 
 // cancel ends a job that nobody has begun; one that runs is only marked. One on a
@@ -67,7 +113,7 @@ func (k *Kernel) cancel(j *job) bool {
 	case syncing:
 		k.syncq.remove(&j.run)
 	default:
-		j.cancelled = true
+		j.mark()
 		return false
 	}
 	k.stats.Cancelled++

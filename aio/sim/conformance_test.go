@@ -3,7 +3,9 @@
 package sim_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,7 +29,7 @@ func TestConformance(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			aiotest.Run(t, aiotest.Target{
-				New:       func(t *testing.T) aio.Kernel { return newProcess(t, c.profile) },
+				New:       func(t *testing.T) aio.Kernel { return newProcess(t, sim.Config{Profile: c.profile}) },
 				Osreldate: c.profile.OSRelDate(),
 				IsModel:   true,
 				SetLimits: func(k aio.Kernel, l aio.Limits) error {
@@ -42,9 +44,36 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+// In stepped mode the same rules hold, under every schedule. Descriptors are the
+// host's here, for the cases open their own.
+func TestConformanceStepped(t *testing.T) {
+	for name, profile := range map[string]sim.Profile{"13": sim.V13, "14": sim.V14, "15": sim.V15} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(3) {
+				t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+					aiotest.Run(t, aiotest.Target{
+						New: func(t *testing.T) aio.Kernel {
+							return newProcess(t, sim.Config{Profile: profile, Stepped: true, Seed: seed, HostFiles: true})
+						},
+						Osreldate: profile.OSRelDate(),
+						IsModel:   true,
+						SetLimits: func(k aio.Kernel, l aio.Limits) error {
+							k.(*sim.Kernel).SetLimits(l)
+							return nil
+						},
+						Stall:    stall,
+						Progress: func(k aio.Kernel) { k.(*sim.Kernel).Step() },
+						Now:      func(k aio.Kernel) time.Time { return k.(*sim.Kernel).System().Time() },
+					})
+				})
+			}
+		})
+	}
+}
+
 // newProcess is a process of the model for one case, on a machine of its own.
-func newProcess(t *testing.T, profile sim.Profile) *sim.Kernel {
-	k := sim.New(sim.Config{Profile: profile})
+func newProcess(t *testing.T, cfg sim.Config) *sim.Kernel {
+	k := sim.New(cfg)
 	t.Cleanup(func() {
 		// What the model calls misuse is what many cases are about. What must not
 		// be is a job that was left.

@@ -9,7 +9,9 @@ import (
 // The aiod pool. Jobs start in order of submission, except those of a process
 // that already has MaxPerProc running, and those that a test holds; they finish
 // in any order. Unlike the kernel's, a daemon with nothing to do ends at once:
-// goroutines are cheap to start, and an idle process has none.
+// goroutines are cheap to start, and an idle process has none. In stepped mode
+// daemons are no goroutines but a number, and live as the kernel's do: see
+// step.go.
 // Source: FreeBSD sys/kern/vfs_aio.c, aio_daemon, aio_selectjob,
 // aio_kick_nowait.
 
@@ -34,6 +36,10 @@ func (s *System) runnable() *job {
 // kicks again when it has taken a job, so a burst gets as many as it can use:
 // one that blocks has left a successor, and quick jobs are done by few.
 func (s *System) kick() {
+	if s.stepped != nil {
+		s.kickStepped()
+		return
+	}
 	if s.starting > 0 || s.daemons >= s.limits.MaxProcs || s.runnable() == nil {
 		return
 	}
@@ -50,7 +56,7 @@ func (s *System) daemon() {
 		if j == nil || s.daemons > s.limits.MaxProcs {
 			break
 		}
-		s.take(j)
+		s.take(j, true)
 		s.kick()
 		s.unlock()
 		status, errno := j.perform()
@@ -64,10 +70,27 @@ func (s *System) daemon() {
 }
 
 // take makes a queued job active: from here on it cannot be cancelled.
-func (s *System) take(j *job) {
+func (s *System) take(j *job, daemon bool) {
 	s.runq.remove(&j.run)
 	j.state = active
 	j.k.active++
+	if s.stepped != nil {
+		s.takeStepped(j, daemon)
+	}
+}
+
+// runHere does a queued job to its end in the calling goroutine. In stepped mode
+// it may stop on the way, where it is held.
+func (s *System) runHere(j *job) {
+	s.take(j, false)
+	if s.stepped != nil {
+		s.hurry(j)
+		return
+	}
+	s.unlock()
+	status, errno := j.perform()
+	s.lock()
+	s.finishActive(j, status, errno)
 }
 
 func (s *System) finishActive(j *job, status int, errno aio.Errno) {
@@ -92,6 +115,9 @@ func (k *Kernel) finish(j *job, status int, errno aio.Errno) {
 	k.done.push(&j.list)
 	k.stats.Finished++
 	j.doneSeq = k.stats.Finished
+	if t := s.tracer; t != nil {
+		t.begin(s, k, "finish").job(j).result(status, errno).end()
+	}
 	if !j.sync() && !j.mlock() {
 		j.file.transfers--
 	}
@@ -136,22 +162,25 @@ func (k *Kernel) releaseSyncs(j *job) {
 // Source: FreeBSD sys/kern/vfs_aio.c, aio_process_rw, aio_process_sync and
 // aio_process_mlock.
 func (j *job) perform() (status int, errno aio.Errno) {
-	effect := j.k.ask(func() Op { return opOfJob(j, Start) })
+	k := j.k
+	effect := k.askThere(func() Op { return opOfJob(j, Start) })
+	if effect.Errno == 0 && effect.scribbled {
+		k.sys.lock()
+		k.sys.scribble(j, &effect)
+		k.sys.unlock()
+	}
 	effect.wait()
 	if effect.Errno != 0 {
 		return -1, effect.Errno
 	}
-	switch {
-	case j.sync():
-		j.file.vnode.Lock()
-		errno = syncFile(j.file.host, j.op == opDataSync)
-		j.file.vnode.Unlock()
-	case j.mlock():
-		errno = lockMemory(j)
-	default:
-		status, errno = j.transfer(effect)
-	}
-	effect = j.k.ask(func() Op { return opOfJob(j, Result) })
+	j.lock()
+	effect = k.askThere(func() Op { return opOfJob(j, Transfer) }).or(effect)
+	k.sys.lock()
+	j.verify()
+	k.sys.unlock()
+	status, errno = j.work(&effect)
+	j.unlock()
+	effect = k.askThere(func() Op { return opOfJob(j, Result) })
 	effect.wait()
 	if effect.Errno != 0 {
 		return -1, effect.Errno
@@ -159,9 +188,62 @@ func (j *job) perform() (status int, errno aio.Errno) {
 	return status, errno
 }
 
-// transfer moves the bytes. Readers of one file share it, a writer has it
-// alone, as with the vnode lock of UFS and tmpfs.
-func (j *job) transfer(effect Effect) (int, aio.Errno) {
+// The ways to have a vnode. Readers of one file share it, a writer has it alone,
+// as with the vnode lock of UFS and tmpfs.
+type lockKind uint8
+
+const (
+	unlocked lockKind = iota
+	shared
+	alone
+)
+
+func (j *job) lockKind() lockKind {
+	switch {
+	case j.mlock(), j.file == nil, j.direct, !j.write() && !j.sync() && j.nbytes == 0:
+		return unlocked
+	case j.write(), j.foffset, j.sync():
+		return alone
+	}
+	return shared
+}
+
+func (j *job) lock() {
+	switch j.lockKind() {
+	case alone:
+		j.file.vnode.Lock()
+	case shared:
+		j.file.vnode.RLock()
+	}
+}
+
+func (j *job) unlock() {
+	switch j.lockKind() {
+	case alone:
+		j.file.vnode.Unlock()
+	case shared:
+		j.file.vnode.RUnlock()
+	}
+}
+
+// work is the job itself, with the vnode's lock and without the system's.
+func (j *job) work(effect *Effect) (status int, errno aio.Errno) {
+	switch {
+	case effect.Errno != 0:
+		return -1, effect.Errno
+	case j.sync():
+		return 0, j.file.sync(j.op == opDataSync)
+	case j.mlock():
+		return 0, lockMemory(j)
+	}
+	if j.direct {
+		return j.file.disk.transfer(j, effect)
+	}
+	return j.transfer(effect)
+}
+
+// transfer moves the bytes.
+func (j *job) transfer(effect *Effect) (int, aio.Errno) {
 	if j.file.disk != nil {
 		return j.file.disk.run(j)
 	}
@@ -170,7 +252,7 @@ func (j *job) transfer(effect Effect) (int, aio.Errno) {
 		limit = effect.Limit
 	}
 	if !j.write() && limit == 0 {
-		return 0, 0 // the file is not touched
+		return partial(0, effect.after) // the file is not touched
 	}
 	stream := j.foffset || !j.file.safe
 	bad := false // the transfer would reach memory that is not there
@@ -180,16 +262,9 @@ func (j *job) transfer(effect Effect) (int, aio.Errno) {
 		}
 		limit, bad = reach, true
 	}
-	vn := j.file.vnode
-	if j.write() || j.foffset {
-		vn.Lock()
-		defer vn.Unlock()
-	} else {
-		vn.RLock()
-		defer vn.RUnlock()
-	}
 	t := transfer{
 		fd:     j.file.host,
+		open:   j.file.open,
 		write:  j.write(),
 		stream: stream,
 		offset: j.offset,
@@ -207,6 +282,9 @@ func (j *job) transfer(effect Effect) (int, aio.Errno) {
 		if more, errno := t.plain(make([]byte, 1)); more != 0 || errno != 0 {
 			return -1, aio.EFAULT
 		}
+	}
+	if errno == 0 && effect.after != 0 {
+		return partial(n, effect.after)
 	}
 	return n, errno
 }

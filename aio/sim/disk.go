@@ -168,10 +168,18 @@ func (c *call) backend(j *job, st *hostStat) aio.Errno {
 	case st.disk != nil && st.disk.takes(j, c.k.sys.limits.MaxBuf):
 		j.direct = true
 		return 0
-	case st.safe || c.k.sys.limits.EnableUnsafe:
+	case st.safe:
 		return 0
+	case !c.k.sys.limits.EnableUnsafe:
+		return aio.EOPNOTSUPP
 	}
-	return aio.EOPNOTSUPP
+	if s := c.k.sys; s.kernel.warnings > 0 {
+		s.kernel.warnings--
+		if t := s.tracer; t != nil {
+			t.begin(s, c.k, "console: is attempting to use unsafe AIO requests").end()
+		}
+	}
+	return 0
 }
 
 // takes reports whether a job goes to the device itself: what does not is a
@@ -227,8 +235,12 @@ func (s *System) start(j *job) {
 		j.state = active
 		if len(j.pieces()) == 0 {
 			// Nothing is asked of the device, so nothing ever ends the job.
-			j.k.note("block %#x: a job of no elements on a disk, which never ends", j.addr)
+			j.k.report(Stuck, j.name(), "a job of no elements on a disk, which never ends")
 			j.state = endless
+			return
+		}
+		if s.stepped != nil {
+			s.takeStepped(j, false)
 			return
 		}
 		s.servers++
@@ -244,31 +256,41 @@ func (s *System) start(j *job) {
 // Source: FreeBSD sys/kern/vfs_aio.c, aio_biowakeup.
 func (s *System) request(j *job) {
 	d := j.file.disk
-	moved, failure := d.transfer(j)
+	moved, failure := d.transfer(j, nil)
 	effect := j.k.ask(func() Op { return opOfJob(j, Result) })
 	effect.wait()
 	if effect.Errno != 0 {
 		failure = effect.Errno
 	}
 	s.lock()
-	if d.cfg.Mapped {
-		j.k.buffers -= len(j.pieces())
-	}
-	j.k.finish(j, moved, failure)
+	s.finishDirect(j, moved, failure)
 	s.servers--
 	s.quiet.Broadcast()
 	s.unlock()
 }
 
+// finishDirect ends a job that no daemon had.
+func (s *System) finishDirect(j *job, moved int, errno aio.Errno) {
+	if j.file.disk.cfg.Mapped {
+		j.k.buffers -= len(j.pieces())
+	}
+	j.k.finish(j, moved, errno)
+}
+
 // transfer moves every element, also after one that failed. A fault at Start is
-// asked of each, by its own offset and length.
-func (d *Disk) transfer(j *job) (moved int, failure aio.Errno) {
+// asked of each, by its own offset and length, unless whole was asked for before.
+func (d *Disk) transfer(j *job, whole *Effect) (moved int, failure aio.Errno) {
 	offset := j.offset
 	for _, piece := range j.pieces() {
 		op := opOfJob(j, Start)
 		op.Offset, op.Bytes = offset, piece.Len
-		effect := j.k.ask(func() Op { return op })
-		effect.wait()
+		var effect Effect
+		if whole != nil {
+			effect = *whole
+		} else {
+			effect = j.k.askThere(func() Op { return op })
+			effect.wait()
+		}
 		n, errno := 0, effect.Errno
 		if errno == 0 {
 			length := piece.Len

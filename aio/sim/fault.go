@@ -20,53 +20,113 @@ import (
 //
 // A predicate that counts (Nth, Every, First) counts how often it is asked, so
 // in And it goes last.
+//
+// What a kernel may do to its callers, and how it is had here:
+//
+//	 1  EAGAIN of the process, the system, a disk  Submit, Queue: Fail; Occupy; SetSysctl
+//	 2  lists that are accepted in part            Submit, Entry: Fail
+//	 3  done, or fetched, before the call returns  Submit: Early; Submitted, ListPosted: Do
+//	 4  any order, slow, stuck; daemons come late  Start: Delay, HoldActive; NewDaemon: Delay
+//	 5  short, failed after a part                 Start, Transfer: Short, FailAfter, Fail; Result: Fail
+//	 6  events twice, lost, against the rule       Deliver: Again; Fetch, ListPosted: Do
+//	 7  every answer of a cancel                   Cancel: Refuse, Early; Transfer, Result with Marked
+//	 8  EINTR                                      Sleep, ListSleep, SuspendSleep, WaitSleep: Fail; Signal
+//	 9  kevent early, late, in small portions      Sleep: Expire, Delay; Fetch: Short
+//	10  closes, fork, exec in the middle           any point: Do, with Close, CloseKqueue, Fork, Exec
+//	11  versions                                   Config.Profile
+//	12  sysctls                                    any point: Sysctl
+//	13  not for AIO, or for ever                   Queue: Unsafe; Start: HoldActive; OpenMute
+//	14  buffers written at any time                Submitted, Start, Cancel: Scribble
 
-// Point is where in a job's life a fault is asked for.
+// Point is where in the life of a job, or in a call, a fault is asked for.
 type Point uint8
 
 const (
 	// Submit: after the caps, before all other checks. Fail refuses the entry;
-	// HoldQueued holds the job on the run queue.
+	// HoldQueued holds the job on the run queue, Early runs it before the call
+	// goes on.
 	Submit Point = iota
-	// Start: a daemon has the job and has done nothing. Fail is its result,
-	// Short bounds its transfer, HoldActive and Delay hold it up.
+	// Start: a daemon has the job and has done nothing. Fail is its result, Short
+	// and FailAfter bound its transfer, HoldActive and Delay hold it up.
 	Start
 	// Result: the work is done. Fail is its result and hides it; HoldActive and
 	// Delay hold it up.
 	Result
 	// Sleep: a Kevent has found nothing and is going to sleep. Fail (EINTR) and
-	// Expire end it.
+	// Expire end it, Delay makes it sleep longer than it was told.
 	Sleep
 	// ListSleep: a ListIO of LIO_WAIT is going to sleep. Fail (EINTR) ends it.
 	ListSleep
+	// SuspendSleep: a Suspend is going to sleep. Fail (EINTR) ends it.
+	SuspendSleep
+	// WaitSleep: a WaitComplete is going to sleep. Fail (EINTR) ends it.
+	WaitSleep
+	// Queue: all checks are passed, and the job goes to its backend, which answers
+	// Fail (EAGAIN: no mapped buffer, EFAULT, ENXIO), or Unsafe.
+	Queue
+	// Submitted: the job is accepted and the call is about to go on.
+	Submitted
+	// Transfer: a daemon has the file to itself and moves the bytes now. Fail is
+	// the result, Short and FailAfter bound the transfer.
+	Transfer
+	// List: a ListIO begins. Fail is the answer to the whole of it.
+	List
+	// ListPosted: all entries of a ListIO were tried, and its event is posted if
+	// nothing is under way. Op.Accepted of them were accepted. When there are none,
+	// the event is gone as soon as the call returns.
+	ListPosted
+	// Fetch: a Kevent looks for events. Short is for how many it has room.
+	Fetch
+	// Deliver: a Kevent takes an event; Udata is the event's, Addr its ident. With
+	// Again it stays, whatever its flags say.
+	Deliver
+	// Cancel: a Cancel begins, of Fd and Addr (0: all of the descriptor's). With
+	// Refuse it finds that a daemon has the jobs, with Early that they have
+	// finished.
+	Cancel
+	// NewDaemon, in stepped mode: a daemon is about to be made. Delay holds it up.
+	NewDaemon
 )
 
 // Op is what a fault is asked about.
 type Op struct {
-	Point  Point
-	Opcode aio.Opcode // OpRead and so on; of syncs the kernel's own, see Syncs
-	Fd     int        // the descriptor; the kqueue at Sleep; else -1
-	Entry  int        // the index in its list, or -1
-	Offset int64
-	Bytes  uintptr // at Submit of a vector, the number of its elements
-	Addr   uintptr // of the control block
-	Udata  uintptr // of its sigevent
-	Seq    uint64  // the job's number in order of submission, from 1; 0 at Submit
+	Point    Point
+	Opcode   aio.Opcode   // OpRead and so on; of syncs the kernel's own, see Syncs
+	Fd       int          // the descriptor; the kqueue at Sleep, Fetch and Deliver; else -1
+	Type     aio.FileType // of the file, from Queue on
+	Entry    int          // the index in its list, or -1
+	Accepted int          // at ListPosted
+	Offset   int64
+	Bytes    uintptr // at Submit of a vector, the number of its elements
+	Addr     uintptr // of the control block
+	Udata    uintptr // of its sigevent
+	Seq      uint64  // the job's number in order of submission, from 1; 0 at Submit
+	Marked   bool    // Cancel came too late for the job
 }
 
 // Effect is what a fault does. The zero value is nothing.
 type Effect struct {
-	Errno   aio.Errno
-	Limit   uintptr // with Short
-	Delay   time.Duration
-	limited bool
-	expire  bool
-	queued  *Gate
-	active  *Gate
+	Errno     aio.Errno
+	Limit     uintptr // with Short
+	Delay     time.Duration
+	limited   bool
+	after     aio.Errno // with FailAfter
+	expire    bool
+	stepped   bool // nobody may wait
+	early     bool
+	refused   bool
+	unsafe    bool
+	again     bool
+	scribbled bool
+	scribbler uint64
+	sysctl    func(*System)
+	do        func(Op)
+	queued    *Gate
+	active    *Gate
 }
 
 // Fault is asked at every point, sometimes with the kernel's lock held: it must
-// not call the Kernel.
+// not call the Kernel. The function of a [Do] may.
 type Fault func(Op) Effect
 
 // Predicate chooses.
@@ -103,8 +163,30 @@ func (e Effect) or(o Effect) Effect {
 	if e.active == nil {
 		e.active = o.active
 	}
+	if e.after == 0 {
+		e.after = o.after
+	}
+	if !e.scribbled {
+		e.scribbled, e.scribbler = o.scribbled, o.scribbler
+	}
 	e.expire = e.expire || o.expire
+	e.early = e.early || o.early
+	e.refused = e.refused || o.refused
+	e.unsafe = e.unsafe || o.unsafe
+	e.again = e.again || o.again
+	e.do = both(e.do, o.do)
+	e.sysctl = both(e.sysctl, o.sysctl)
 	return e
+}
+
+func both[T any](f, g func(T)) func(T) {
+	if f == nil || g == nil {
+		if f == nil {
+			return g
+		}
+		return f
+	}
+	return func(v T) { f(v); g(v) }
 }
 
 // Fail is an errno: a refusal, a result, or the end of a sleep, by the point.
@@ -112,6 +194,42 @@ func Fail(errno aio.Errno) Effect { return Effect{Errno: errno} }
 
 // Short lets at most n bytes be transferred.
 func Short(n int) Effect { return Effect{limited: true, Limit: uintptr(n)} }
+
+// FailAfter lets at most n bytes be transferred, and then something go wrong: EINTR
+// and EAGAIN end the job with the bytes that were moved, any other errno hides them.
+// Source: FreeBSD sys/kern/vfs_aio.c, aio_process_rw.
+func FailAfter(n int, errno aio.Errno) Effect {
+	return Effect{limited: true, Limit: uintptr(n), after: errno}
+}
+
+// Early runs a job to its end inside the call: that which submits it, or that which
+// cancels it and comes too late.
+func Early() Effect { return Effect{early: true} }
+
+// Refuse makes a Cancel find its jobs in the hands of daemons: they are marked, and
+// go on.
+func Refuse() Effect { return Effect{refused: true} }
+
+// Unsafe makes a file one of those that AIO is not for, as on a network file system.
+func Unsafe() Effect { return Effect{unsafe: true} }
+
+// Again makes an event stay that should go with its delivery.
+func Again() Effect { return Effect{again: true} }
+
+// Scribble fills the buffer of a read with garbage, as a kernel may at any time
+// between submission and completion. Before the transfer it holds again what it
+// held. seed chooses the garbage.
+func Scribble(seed uint64) Effect { return Effect{scribbled: true, scribbler: seed} }
+
+// Sysctl changes a variable of the machine, see [System.SetSysctl].
+func Sysctl(name string, value int) Effect {
+	v := sysctlTable[name]
+	return Effect{sysctl: func(s *System) { s.store(v, name, value) }}
+}
+
+// Do calls f, which may call the Kernel: what another thread of the process does at
+// that very moment.
+func Do(f func(Op)) Effect { return Effect{do: f} }
 
 // Delay holds an active job up for a time.
 func Delay(d time.Duration) Effect { return Effect{Delay: d} }
@@ -137,6 +255,15 @@ func Writes(op Op) bool { return op.Opcode&aio.OpWrite != 0 && !Syncs(op) }
 
 // Syncs holds for jobs of Fsync.
 func Syncs(op Op) bool { return op.Opcode&opSync != 0 }
+
+// Marked holds for jobs that a Cancel has come too late for.
+func Marked(op Op) bool { return op.Marked }
+
+// Empty holds for lists of which nothing was accepted.
+func Empty(op Op) bool { return op.Accepted == 0 }
+
+// Type holds for one type of file.
+func Type(t aio.FileType) Predicate { return func(op Op) bool { return op.Type == t } }
 
 // Fd holds for one descriptor number.
 func Fd(fd int) Predicate { return func(op Op) bool { return op.Fd == fd } }
@@ -244,6 +371,37 @@ func (k *Kernel) ask(describe func() Op) Effect {
 	for _, f := range faults {
 		e = e.or(f(op))
 	}
+	e.stepped = k.sys.stepped != nil
+	return e
+}
+
+// askHere asks with the lock held, and does at once what the answer says that has
+// nothing to do with the point. For a Do the lock is given up.
+func (k *Kernel) askHere(describe func() Op) Effect {
+	e := k.ask(describe)
+	if e.sysctl != nil {
+		e.sysctl(k.sys)
+	}
+	if e.do != nil {
+		op := describe()
+		k.sys.unlock()
+		e.do(op)
+		k.sys.lock()
+	}
+	return e
+}
+
+// askThere asks without the lock.
+func (k *Kernel) askThere(describe func() Op) Effect {
+	e := k.ask(describe)
+	if e.sysctl != nil {
+		k.sys.lock()
+		e.sysctl(k.sys)
+		k.sys.unlock()
+	}
+	if e.do != nil {
+		e.do(describe())
+	}
 	return e
 }
 
@@ -259,8 +417,45 @@ func opOfBlock(cb *aio.ControlBlock, op aio.Opcode, entry int) Op {
 }
 
 func opOfJob(j *job, p Point) Op {
-	return Op{
+	op := Op{
 		Point: p, Opcode: j.op, Fd: int(j.fd), Entry: j.entry, Offset: j.offset,
-		Bytes: j.nbytes, Addr: j.addr, Udata: j.udata, Seq: j.seq,
+		Bytes: j.nbytes, Addr: j.addr, Udata: j.udata, Seq: j.seq, Marked: atomic.LoadUint32(&j.marked) != 0,
 	}
+	if j.file != nil {
+		op.Type = j.file.Type
+	}
+	return op
+}
+
+// maxScribble is the longest read that is scribbled over: a job may name more memory
+// than there is, if the file is short.
+const maxScribble = 1 << 20
+
+// scribble fills a read's buffer with garbage, if the effect wants it.
+func (s *System) scribble(j *job, e *Effect) {
+	if !e.scribbled || j.write() || j.sync() || j.mlock() || j.badAddr || j.transferring || j.nbytes > maxScribble {
+		return
+	}
+	if j.before == nil {
+		j.eachBuffer(func(p []byte) { j.before = append(j.before, p...) })
+	}
+	r := rand.NewPCG(e.scribbler, j.seq)
+	j.eachBuffer(func(p []byte) {
+		for i := range p {
+			p[i] = byte(r.Uint64())
+		}
+	})
+	if t := s.tracer; t != nil {
+		t.begin(s, j.k, "scribble").job(j).end()
+	}
+}
+
+// unscribble puts back what was there.
+func (j *job) unscribble() {
+	if j.before == nil {
+		return
+	}
+	rest := j.before
+	j.eachBuffer(func(p []byte) { rest = rest[copy(p, rest):] })
+	j.before = nil
 }

@@ -19,19 +19,30 @@ import (
 // transfers through the other, as it would under the real kernel.
 type file struct {
 	k         *Kernel
-	fd        int // the caller's number
-	host      int // ours
-	hostStat      // what it was when the first of these jobs came
+	fd        int       // the caller's number
+	host      int       // ours; -1 of a file of the model's own
+	open      *OpenFile // of the model's own, else nil
+	hostStat            // what it was when the first of these jobs came
 	refs      int
 	transfers int // unfinished jobs that are not syncs
 	vnode     *vnode
 	next      *file // in Kernel.files[fd], or in System.freeFiles
 }
 
+// sync is fsync(2) or fdatasync(2) of the open file.
+func (f *file) sync(dataOnly bool) aio.Errno {
+	if f.open != nil {
+		return f.open.inode.Sync(dataOnly)
+	}
+	return syncFile(f.host, dataOnly)
+}
+
 // vnode is one file of the system, whoever has it open, for its lock: readers
 // share it, a writer is alone (VOP lock of UFS and tmpfs).
 type vnode struct {
 	sync.RWMutex
+	readers  int  // in stepped mode, where nothing may block,
+	writer   bool // instead of the mutex
 	refs     int
 	dev, ino uint64
 	byID     link[vnode]
@@ -42,10 +53,12 @@ type vnode struct {
 // call is what one system call has looked up. A list that names one descriptor
 // in every entry asks the host once.
 type call struct {
-	k    *Kernel
-	seen [4]looked
-	n    int
-	fds  closing
+	k      *Kernel
+	name   string // of the system call
+	number uint64 // which one of the process it is
+	seen   [4]looked
+	n      int
+	fds    closing
 }
 
 type looked struct {
@@ -101,13 +114,13 @@ func (c *call) lookup(fd int) (hostStat, aio.Errno) {
 	}
 	k := c.k
 	_, isKqueue := k.kqueues[fd]
-	k.sys.unlock()
-	st, errno := describe(fd)
-	k.sys.lock()
+	st, errno := k.describe(fd)
 	if errno != 0 {
 		return st, errno
 	}
-	k.sys.asDisk(&st)
+	if k.table == nil {
+		k.sys.asDisk(&st)
+	}
 	if isKqueue {
 		st.vnode, st.charDevice, st.safe = false, false, false
 	}
@@ -141,6 +154,9 @@ func (c *call) open(fd int, st hostStat) (*file, aio.Errno) {
 		f.refs++
 		return f, 0
 	}
+	if k.table != nil {
+		return c.openOwn(fd, st)
+	}
 	s.unlock()
 	host, errno := dup(fd)
 	if errno == 0 {
@@ -166,18 +182,41 @@ func (c *call) open(fd int, st hostStat) (*file, aio.Errno) {
 		f.refs++
 		return f, 0
 	}
-	f := s.freeFiles
-	if f != nil {
-		s.freeFiles = f.next
-	} else {
-		f = new(file)
-	}
+	f := s.newFile()
 	for len(k.files) <= fd {
 		k.files = append(k.files, nil)
 	}
 	*f = file{k: k, fd: fd, host: host, hostStat: st, refs: 1, vnode: s.vnode(st.Dev, st.Ino), next: k.files[fd]}
 	k.files[fd] = f
 	return f, 0
+}
+
+// openOwn does the same for a descriptor of the model's own, whose open file is
+// known for what it is: two numbers of one share it.
+func (c *call) openOwn(fd int, st hostStat) (*file, aio.Errno) {
+	k := c.k
+	o := k.table.get(fd)
+	if o == nil {
+		return nil, aio.EBADF
+	}
+	if f := k.opens[o]; f != nil {
+		f.refs++
+		return f, 0
+	}
+	o.refs++
+	f := k.sys.newFile()
+	*f = file{k: k, fd: fd, host: -1, open: o, hostStat: st, refs: 1, vnode: k.sys.vnode(st.Dev, st.Ino)}
+	k.opens[o] = f
+	return f, 0
+}
+
+func (s *System) newFile() *file {
+	f := s.freeFiles
+	if f == nil {
+		return new(file)
+	}
+	s.freeFiles = f.next
+	return f
 }
 
 func (k *Kernel) openFile(fd int, st hostStat) *file {
@@ -200,11 +239,16 @@ func (f *file) release() int {
 		return -1
 	}
 	s := f.k.sys
-	p := &f.k.files[f.fd]
-	for *p != f {
-		p = &(*p).next
+	if f.open != nil {
+		delete(f.k.opens, f.open)
+		f.open.release()
+	} else {
+		p := &f.k.files[f.fd]
+		for *p != f {
+			p = &(*p).next
+		}
+		*p = f.next
 	}
-	*p = f.next
 	s.releaseVnode(f.vnode)
 	host := f.host
 	*f = file{next: s.freeFiles}

@@ -39,6 +39,9 @@ func (kn *knote) dir() direction {
 // number has been closed went with it.
 // Source: FreeBSD sys/kern/kern_event.c, kqueue_register and knote_fdclose.
 func (kq *kqueue) descriptor(kev *aio.Kevent) aio.Errno {
+	if kq.k.table != nil {
+		return aio.ENODEV // those of the model's own have no such filters
+	}
 	if kev.Ident > math.MaxInt32 || !isOpen(int(kev.Ident)) {
 		return aio.EBADF
 	}

@@ -53,11 +53,7 @@ func (k *Kernel) runOne(addr uint64) bool {
 		if j.k != k || addr != 0 && uint64(j.addr) != addr || j.gate.holds(s) {
 			continue
 		}
-		s.take(j)
-		s.unlock()
-		status, errno := j.perform()
-		s.lock()
-		s.finishActive(j, status, errno)
+		s.runHere(j)
 		s.unlock()
 		return true
 	}
@@ -102,7 +98,15 @@ func (g *Gate) Open() {
 	}
 }
 
-// Await waits until n active jobs stand behind the gate at once.
+// Waiting is how many active jobs stand behind the gate.
+func (g *Gate) Waiting() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.waiting
+}
+
+// Await waits until n active jobs stand behind the gate at once. In stepped mode
+// nothing comes while it waits: there it is [System.StepUntil] Waiting.
 func (g *Gate) Await(n int) {
 	g.mu.Lock()
 	for g.waiting < n {
@@ -146,8 +150,38 @@ func (g *Gate) pass() {
 	g.mu.Unlock()
 }
 
+// closed, enter and leave are pass in stepped mode, where a job does not wait but
+// is not gone on with.
+func (g *Gate) closed() bool {
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.open
+}
+
+func (g *Gate) enter() {
+	if g != nil {
+		g.mu.Lock()
+		g.waiting++
+		g.mu.Unlock()
+	}
+}
+
+func (g *Gate) leave() {
+	if g != nil {
+		g.mu.Lock()
+		g.waiting--
+		g.mu.Unlock()
+	}
+}
+
 // wait is the delay that a fault wants.
 func (e *Effect) wait() {
+	if e.stepped {
+		return // the scheduler sees to it, where it can
+	}
 	e.active.pass()
 	if e.Delay > 0 {
 		time.Sleep(e.Delay)

@@ -154,6 +154,7 @@ func drop(fd int) {
 // transfer is one read or write on the host.
 type transfer struct {
 	fd     int
+	open   *OpenFile // instead of fd, of a file of the model's own
 	write  bool
 	stream bool // at the descriptor's own offset, or it has none
 	offset int64
@@ -185,6 +186,13 @@ func (t *transfer) once(p []byte) (n int, err error) {
 
 // plain moves p, as far as the file goes.
 func (t *transfer) plain(p []byte) (int, aio.Errno) {
+	if t.open != nil {
+		n, errno := t.own(p)
+		if errno != 0 {
+			return -1, errno
+		}
+		return n, 0
+	}
 	done := 0
 	for {
 		chunk := p[:min(len(p), maxChunk)]
@@ -208,6 +216,9 @@ func (t *transfer) vector(iov []aio.Iovec, limit uintptr) (int, aio.Errno) {
 	done := 0
 	if len(iov) == 0 && t.write {
 		return t.plain(nil)
+	}
+	if t.open != nil {
+		return t.vectorOwn(iov, limit)
 	}
 	for len(iov) > 0 && limit > 0 {
 		n, want := 0, 0
@@ -256,7 +267,7 @@ func (t *transfer) vector(iov []aio.Iovec, limit uintptr) (int, aio.Errno) {
 // interruption lets them count, any other error hides them.
 // Source: FreeBSD sys/kern/vfs_aio.c, aio_process_rw.
 func partial(done int, errno aio.Errno) (int, aio.Errno) {
-	if done > 0 && (errno == aio.EINTR || errno == aio.EAGAIN) {
+	if errno == 0 || done > 0 && (errno == aio.EINTR || errno == aio.EAGAIN) {
 		return done, 0
 	}
 	return -1, errno

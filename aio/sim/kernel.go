@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"io"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -14,9 +15,26 @@ import (
 // default limits and no faults.
 type Config struct {
 	Profile Profile
-	Limits  aio.Limits // zero fields take FreeBSD's defaults; unused when System is set
-	System  *System    // the machine to join; nil makes one of its own
-	Faults  []Fault    // asked in order, see Kernel.Inject
+	System  *System // the machine to join; nil makes one of its own
+	Faults  []Fault // asked in order, see Kernel.Inject
+
+	// The machine to make; unused when System is set.
+	Limits  aio.Limits // zero fields take FreeBSD's defaults
+	Stepped bool       // one scheduler, a virtual clock: see System.Step
+	Seed    uint64     // what the scheduler of stepped mode chooses by
+
+	// Volume is what the files of Open lie on. nil: in stepped mode an empty
+	// Memory, in threaded mode there are none. With a Volume descriptors are the
+	// model's own, without one they are the host's.
+	Volume Volume
+
+	// HostFiles, in stepped mode: descriptors are the host's all the same. Then a
+	// history depends on the host.
+	HostFiles bool
+
+	// Trace gets every history line. In threaded mode their order is that in which
+	// they came.
+	Trace io.Writer
 }
 
 // Kernel is one process under the modelled kernel. It implements [aio.Kernel];
@@ -40,9 +58,12 @@ type Kernel struct {
 	listWaits  queue[waiter]
 	files      []*file // the open files that jobs hold, by descriptor number
 	kqueues    map[int]*kqueue
-	orphans    []*kqueue // closed, with somebody asleep inside
-	misuse     []string
-	misuseLost int
+	orphans    []*kqueue    // closed, with somebody asleep inside
+	table      *descriptors // of the model's own; nil: they are the host's
+	opens      map[*OpenFile]*file
+	pid        int
+	calls      uint64 // submitting calls so far
+	misuse     []Misuse
 	stats      Stats
 	signals    chan Signal
 	buffers    int // mapped buffers in use (kaio_buffer_count)
@@ -54,13 +75,21 @@ var _ aio.Kernel = (*Kernel)(nil)
 func New(cfg Config) *Kernel {
 	s := cfg.System
 	if s == nil {
-		s = NewSystem(cfg.Limits)
+		s = newSystem(&cfg)
 	}
 	k := &Kernel{
 		sys:     s,
 		profile: cfg.Profile,
 		feat:    cfg.Profile.features(),
 		kqueues: make(map[int]*kqueue),
+	}
+	s.lock()
+	s.procs++
+	k.pid = s.procs
+	s.unlock()
+	if s.volume != nil {
+		k.table = new(descriptors)
+		k.opens = make(map[*OpenFile]*file)
 	}
 	k.Inject(cfg.Faults...)
 	return k
@@ -107,56 +136,63 @@ func (k *Kernel) Profile() Profile {
 }
 
 // Read is aio_read(2).
-func (k *Kernel) Read(cb *aio.ControlBlock) aio.Errno { return k.submit(cb, aio.OpRead) }
+func (k *Kernel) Read(cb *aio.ControlBlock) aio.Errno { return k.submit("aio_read", cb, aio.OpRead) }
 
 // Write is aio_write(2).
-func (k *Kernel) Write(cb *aio.ControlBlock) aio.Errno { return k.submit(cb, aio.OpWrite) }
+func (k *Kernel) Write(cb *aio.ControlBlock) aio.Errno { return k.submit("aio_write", cb, aio.OpWrite) }
 
 // Readv is aio_readv(2).
-func (k *Kernel) Readv(cb *aio.ControlBlock) aio.Errno { return k.submit(cb, aio.OpReadv) }
+func (k *Kernel) Readv(cb *aio.ControlBlock) aio.Errno { return k.submit("aio_readv", cb, aio.OpReadv) }
 
 // Writev is aio_writev(2).
-func (k *Kernel) Writev(cb *aio.ControlBlock) aio.Errno { return k.submit(cb, aio.OpWritev) }
+func (k *Kernel) Writev(cb *aio.ControlBlock) aio.Errno {
+	return k.submit("aio_writev", cb, aio.OpWritev)
+}
 
 // Fsync is aio_fsync(2).
 // Source: FreeBSD sys/kern/vfs_aio.c, kern_aio_fsync.
 func (k *Kernel) Fsync(op aio.SyncOp, cb *aio.ControlBlock) aio.Errno {
 	switch op {
 	case aio.Sync:
-		return k.submit(cb, opSync)
+		return k.submit("aio_fsync", cb, opSync)
 	case aio.DataSync:
-		return k.submit(cb, opDataSync)
+		if k.feat.noDataSync {
+			return aio.EINVAL
+		}
+		return k.submit("aio_fsync", cb, opDataSync)
 	}
 	return aio.EINVAL
 }
 
 // Mlock is aio_mlock(2).
-func (k *Kernel) Mlock(cb *aio.ControlBlock) aio.Errno { return k.submit(cb, opMlock) }
+func (k *Kernel) Mlock(cb *aio.ControlBlock) aio.Errno { return k.submit("aio_mlock", cb, opMlock) }
 
 // Error is aio_error(2). Of several jobs under one address the oldest answers.
 // Source: FreeBSD sys/kern/vfs_aio.c, kern_aio_error.
 func (k *Kernel) Error(cb *aio.ControlBlock) aio.Errno {
 	s := k.sys
 	s.lock()
-	if !k.used {
-		s.unlock()
-		return aio.EINVAL
-	}
-	if l := k.byAddr.first(key(cb)); l != nil {
-		errno := aio.EINPROGRESS
-		if l.v.state == finished {
-			errno = l.v.errno
+	errno := aio.EINVAL
+	var j *job
+	known := k.used
+	if known {
+		if l := k.byAddr.first(key(cb)); l != nil {
+			j = l.v
+			errno = aio.EINPROGRESS
+			if j.state == finished {
+				errno = j.errno
+			}
+		} else if cb != nil && mapped(cb) && cb.StatusWord() == -1 {
+			// Unknown to the kernel, so user memory answers, if it looks like a
+			// block that was refused or has failed.
+			errno = cb.ErrorWord()
 		}
-		s.unlock()
-		return errno
+	}
+	if t := s.tracer; t != nil {
+		t.begin(s, k, "aio_error").job(j).result(int(errno), 0).end()
 	}
 	s.unlock()
-	// Unknown to the kernel, so user memory answers, if it looks like a block
-	// that was refused or has failed.
-	if cb != nil && cb.StatusWord() == -1 {
-		return cb.ErrorWord()
-	}
-	return aio.EINVAL
+	return errno
 }
 
 // Return is aio_return(2). Of several jobs under one address the one that
@@ -166,52 +202,69 @@ func (k *Kernel) Return(cb *aio.ControlBlock) (int, aio.Errno) {
 	s := k.sys
 	s.lock()
 	var j *job
-	several := false
 	for l := k.byAddr.first(key(cb)); l != nil; l = l.again() {
 		if l.v.state == finished && (j == nil || l.v.doneSeq < j.doneSeq) {
 			j = l.v
 		}
-		several = several || l.again() != nil
 	}
 	if j == nil {
+		if t := s.tracer; t != nil {
+			t.begin(s, k, "aio_return").job(nil).result(-1, aio.EINVAL).end()
+		}
 		s.unlock()
 		return -1, aio.EINVAL
 	}
-	if !several && (cb.ErrorWord() != aio.EINPROGRESS || cb.StatusWord() != -1) {
-		k.note("block %#x: its words were overwritten while the job was in flight", j.addr)
-	}
-	return k.reap(j, cb)
+	return k.reap("aio_return", j)
 }
 
 // reap is the end of Return and WaitComplete: what the kernel holds is freed,
 // and the words in user memory change. The lock is released.
 // Source: FreeBSD sys/kern/vfs_aio.c, aio_free_entry.
-func (k *Kernel) reap(j *job, cb *aio.ControlBlock) (int, aio.Errno) {
-	status, errno := j.status, j.errno
+func (k *Kernel) reap(call string, j *job) (int, aio.Errno) {
+	s := k.sys
+	cb, status, errno := j.cb, j.status, j.errno
+	if !j.inspect() {
+		cb = nil
+	}
 	k.stats.Reaped++
+	if t := s.tracer; t != nil {
+		t.begin(s, k, call).job(j).result(status, errno).end()
+	}
 	hostFd := k.free(j)
-	k.sys.unlock()
+	s.unlock()
 	drop(hostFd)
-	cb.StoreWords(status, errno)
+	if cb != nil {
+		cb.StoreWords(status, errno)
+	}
 	return status, errno
 }
 
-// Kqueue is kqueue(2). The number is a real descriptor of the host, so that it
-// never collides with a file's.
+// Kqueue is kqueue(2). Among descriptors of the host the number is a real one, so
+// that it never collides with a file's.
 func (k *Kernel) Kqueue() (int, aio.Errno) {
-	fd, errno := openNull()
-	if errno != 0 {
-		return -1, errno
-	}
 	s := k.sys
+	fd := -1
+	if k.table == nil {
+		var errno aio.Errno
+		if fd, errno = openNull(); errno != 0 {
+			return -1, errno
+		}
+	}
 	s.lock()
 	if k.dead {
-		k.afterShutdown("Kqueue")
+		k.afterShutdown("kqueue")
 		s.unlock()
 		drop(fd)
 		return -1, aio.ENOMEM
 	}
+	if k.table != nil {
+		s.mutes++
+		fd = k.table.add(&OpenFile{id: mute | s.mutes, typ: aio.TypeOther, kqueue: true, readable: true, writable: true})
+	}
 	k.kqueues[fd] = &kqueue{k: k, fd: fd, refs: 1}
+	if t := s.tracer; t != nil {
+		t.begin(s, k, "kqueue").result(fd, 0).end()
+	}
 	s.unlock()
 	return fd, 0
 }
@@ -232,6 +285,13 @@ func (k *Kernel) CloseKqueue(fd int) aio.Errno {
 		k.orphans = append(k.orphans, kq)
 	}
 	kq.release()
+	if t := s.tracer; t != nil {
+		t.begin(s, k, "close").num("kq", int64(fd)).end()
+	}
+	if k.table != nil {
+		_ = k.table.remove(fd)
+		fd = -1
+	}
 	s.unlock()
 	drop(fd)
 	return 0
@@ -263,6 +323,10 @@ func (k *Kernel) Kevent(fd int, changes, events []aio.Kevent, timeout time.Durat
 		k.stats.Events += uint64(n)
 	}
 	kq.release()
+	if t := s.tracer; t != nil {
+		t.begin(s, k, "kevent").num("kq", int64(fd)).num("changes", int64(len(changes))).
+			num("room", int64(len(events))).num("timeout", int64(timeout)).result(n, errno).end()
+	}
 	s.unlock()
 	if errno != 0 {
 		return -1, errno
@@ -277,10 +341,7 @@ func (k *Kernel) kqueue(fd int) (*kqueue, aio.Errno) {
 	if kq := k.kqueues[fd]; kq != nil {
 		return kq, 0
 	}
-	k.sys.unlock()
-	open := isOpen(fd)
-	k.sys.lock()
-	if !open {
+	if !k.isOpen(fd) {
 		return nil, aio.EBADF
 	}
 	return nil, k.feat.notKqueue
@@ -289,9 +350,13 @@ func (k *Kernel) kqueue(fd int) (*kqueue, aio.Errno) {
 // Signal makes every sleeping Kevent and LIO_WAIT of the process return EINTR,
 // as a caught signal does (Go's runtime sends its threads SIGURG).
 func (k *Kernel) Signal() {
-	k.sys.lock()
+	s := k.sys
+	s.lock()
+	if t := s.tracer; t != nil {
+		t.begin(s, k, "signal").end()
+	}
 	k.interrupt(aio.EINTR)
-	k.sys.unlock()
+	s.unlock()
 }
 
 func (k *Kernel) interrupt(errno aio.Errno) {
@@ -316,29 +381,57 @@ func (k *Kernel) Limits() (aio.Limits, error) {
 // SetLimits changes the sysctls of the whole system.
 func (k *Kernel) SetLimits(l aio.Limits) { k.sys.SetLimits(l) }
 
-// Fstat is fstat(2) on the host.
+// Fstat is fstat(2).
 func (k *Kernel) Fstat(fd int) (aio.FileStat, aio.Errno) {
+	if k.table != nil {
+		k.sys.lock()
+		defer k.sys.unlock()
+		st, errno := k.describe(fd)
+		return st.FileStat, errno
+	}
 	st, errno := fstat(fd)
 	k.sys.asDisk(&st)
 	return st.FileStat, errno
 }
 
-// Dup is fcntl(F_DUPFD_CLOEXEC) on the host. The double of a kqueue is no
-// kqueue here.
-func (k *Kernel) Dup(fd int) (int, aio.Errno) { return dup(fd) }
-
-// Close is close(2) on the host; of a kqueue, CloseKqueue.
-func (k *Kernel) Close(fd int) aio.Errno {
-	k.sys.lock()
-	_, kq := k.kqueues[fd]
-	if !kq {
-		k.forget(fd)
+// Dup is fcntl(F_DUPFD_CLOEXEC). The double of a kqueue is no kqueue here.
+func (k *Kernel) Dup(fd int) (int, aio.Errno) {
+	if k.table == nil {
+		return dup(fd)
 	}
-	k.sys.unlock()
-	if kq {
+	s := k.sys
+	s.lock()
+	defer s.unlock()
+	o := k.table.get(fd)
+	if o == nil {
+		return -1, aio.EBADF
+	}
+	d := k.table.add(o)
+	if t := s.tracer; t != nil {
+		t.begin(s, k, "dup").num("fd", int64(fd)).result(d, 0).end()
+	}
+	return d, 0
+}
+
+// Close is close(2); of a kqueue, CloseKqueue.
+func (k *Kernel) Close(fd int) aio.Errno {
+	s := k.sys
+	s.lock()
+	if _, kq := k.kqueues[fd]; kq {
+		s.unlock()
 		return k.CloseKqueue(fd)
 	}
-	return closeHost(fd)
+	if k.table == nil {
+		k.forget(fd)
+		s.unlock()
+		return closeHost(fd)
+	}
+	errno := k.table.remove(fd)
+	if t := s.tracer; t != nil {
+		t.begin(s, k, "close").num("fd", int64(fd)).result(0, errno).end()
+	}
+	s.unlock()
+	return errno
 }
 
 // key is a block's address as the tables know it. It is only compared, never

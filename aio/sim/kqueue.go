@@ -97,7 +97,7 @@ func (kq *kqueue) change(changes, events []aio.Kevent) (n int, errno aio.Errno, 
 		}
 		kev := changes[i]
 		kev.Flags &^= evSysFlags
-		errno := kq.register(&kev, nil, nil)
+		errno := kq.register(&kev, nil, nil, nil)
 		if errno == 0 && kev.Flags&aio.EvReceipt == 0 {
 			continue
 		}
@@ -113,9 +113,9 @@ func (kq *kqueue) change(changes, events []aio.Kevent) (n int, errno aio.Errno, 
 }
 
 // register is kqueue_register: one change. The kernel's own registrations name
-// the job or the list that the knote shall hang on.
+// the job or the list that the knote shall hang on, and the call that wants it.
 // Source: FreeBSD sys/kern/kern_event.c, kqueue_register.
-func (kq *kqueue) register(kev *aio.Kevent, j *job, l *lio) aio.Errno {
+func (kq *kqueue) register(kev *aio.Kevent, j *job, l *lio, c *call) aio.Errno {
 	k := kq.k
 	if kev.Flags&(aio.EvEnable|aio.EvDisable) == aio.EvEnable|aio.EvDisable {
 		return aio.EINVAL
@@ -148,11 +148,9 @@ func (kq *kqueue) register(kev *aio.Kevent, j *job, l *lio) aio.Errno {
 	// A change of what exists. For a job or a list this means that an earlier
 	// one under the same address is still there: only its label changes, and
 	// the newcomer gets no event.
-	if j != nil {
-		k.note("block %#x: its event on kqueue %d belongs to an earlier job, none will come for this one", kev.Ident, kq.fd)
-	}
 	if l != nil {
-		k.note("list %#x: its event on kqueue %d belongs to an earlier list, none will come for this one", kev.Ident, kq.fd)
+		k.report(ListReused, c.String(), "the event of its array on kqueue %d belongs to lio_listio #%d, not reaped yet: none will come for this one",
+			kq.fd, kn.lio.call)
 	}
 	if kev.Flags&aio.EvDelete != 0 {
 		kn.drop()
@@ -342,10 +340,14 @@ func (kq *kqueue) fetch(events []aio.Kevent, timeout time.Duration) (int, aio.Er
 	k := kq.k
 	var deadline time.Time
 	for first := true; ; first = false {
+		e := k.askHere(func() Op { return Op{Point: Fetch, Entry: -1, Fd: kq.fd} })
+		if e.limited && e.Limit < uintptr(len(events)) {
+			events = events[:max(1, e.Limit)]
+		}
 		if n := kq.scan(events); n > 0 || timeout == 0 {
 			return n, 0
 		}
-		e := k.ask(func() Op { return Op{Point: Sleep, Entry: -1, Fd: kq.fd} })
+		e = k.askHere(func() Op { return Op{Point: Sleep, Entry: -1, Fd: kq.fd} })
 		switch {
 		case e.Errno != 0:
 			return 0, e.Errno
@@ -355,7 +357,10 @@ func (kq *kqueue) fetch(events []aio.Kevent, timeout time.Duration) (int, aio.Er
 			return 0, aio.EBADF
 		}
 		if first && timeout > 0 {
-			deadline = time.Now().Add(timeout)
+			deadline = k.sys.now().Add(timeout + e.Delay)
+		}
+		if kq.ready.n > 0 {
+			continue // it came while a fault had given up the lock
 		}
 		k.stats.Sleeps++
 		errno, late := k.sys.sleep(&kq.waiters, deadline)
@@ -372,6 +377,7 @@ func (kq *kqueue) fetch(events []aio.Kevent, timeout time.Duration) (int, aio.Er
 // tail; none is delivered twice by one call.
 // Source: FreeBSD sys/kern/kern_event.c, kqueue_scan.
 func (kq *kqueue) scan(events []aio.Kevent) int {
+	k := kq.k
 	n := 0
 	for left := kq.ready.n; left > 0 && n < len(events); left-- {
 		kn := kq.ready.head.v
@@ -383,10 +389,18 @@ func (kq *kqueue) scan(events []aio.Kevent) int {
 			kn.drop()
 			continue
 		}
+		again := k.ask(func() Op {
+			return Op{Point: Deliver, Entry: -1, Fd: kq.fd, Addr: kn.ev.Ident, Udata: kn.ev.Udata}
+		}).again
 		if kn.ev.Flags&aio.EvOneshot != 0 {
 			events[n] = kn.ev
+			k.traceEvent(kn, &events[n])
 			n++
-			kn.drop()
+			if again {
+				kq.ready.push(&kn.ready)
+			} else {
+				kn.drop()
+			}
 			continue
 		}
 		if !kn.test() {
@@ -400,8 +414,9 @@ func (kq *kqueue) scan(events []aio.Kevent) int {
 				kn.triggered = false
 			}
 		}
+		k.traceEvent(kn, &events[n])
 		n++
-		if kn.ev.Flags&(aio.EvClear|aio.EvDispatch) != 0 {
+		if kn.ev.Flags&(aio.EvClear|aio.EvDispatch) != 0 && !again {
 			kn.active = false
 			if kn.ev.Flags&aio.EvClear != 0 {
 				kn.ev.Data, kn.ev.Fflags = 0, 0
@@ -414,4 +429,10 @@ func (kq *kqueue) scan(events []aio.Kevent) int {
 		kq.ready.push(&kn.ready)
 	}
 	return n
+}
+
+func (k *Kernel) traceEvent(kn *knote, ev *aio.Kevent) {
+	if t := k.sys.tracer; t != nil {
+		t.begin(k.sys, k, "event").event(kn, ev).end()
+	}
 }

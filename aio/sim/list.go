@@ -18,6 +18,7 @@ type lio struct {
 	value    uintptr            // that goes with it
 	posted   bool               // and has been posted: it is sticky until the last reap
 	note     *knote             // the EVFILT_LIO knote
+	call     uint64             // which call of the process it is
 	array    **aio.ControlBlock // the caller's, held so that it lies still: its address is the ident
 	next     *lio               // in System.freeLists
 }
@@ -65,22 +66,39 @@ const listChunk = 16
 func (k *Kernel) ListIO(mode aio.ListMode, list []*aio.ControlBlock, sig *aio.Sigevent) aio.Errno {
 	s := k.sys
 	s.lock()
-	if (mode != aio.ListNoWait && mode != aio.ListWait) || len(list) > s.limits.MaxQueuePerProc {
-		s.unlock()
-		return aio.EINVAL
+	k.calls++
+	c := call{k: k, name: "lio_listio", number: k.calls}
+	errno := c.list(mode, list, sig)
+	if t := s.tracer; t != nil {
+		t.begin(s, k, c.name).num("list", int64(c.number)).num("mode", int64(mode)).num("n", int64(len(list))).result(0, errno).end()
 	}
+	fds := c.end()
+	s.unlock()
+	fds.close()
+	return errno
+}
+
+// list is the whole call, with the lock held, which is given up meanwhile.
+func (c *call) list(mode aio.ListMode, list []*aio.ControlBlock, sig *aio.Sigevent) aio.Errno {
+	k := c.k
+	s := k.sys
 	if k.dead {
-		k.afterShutdown("ListIO")
-		s.unlock()
+		k.afterShutdown(c.String())
 		return aio.EBADF
 	}
-	k.used = true
+	if e := k.askHere(func() Op { return Op{Point: List, Entry: -1, Fd: -1} }); e.Errno != 0 {
+		return e.Errno
+	}
+	if (mode != aio.ListNoWait && mode != aio.ListWait) || len(list) > s.limits.MaxQueuePerProc {
+		return aio.EINVAL
+	}
+	k.use()
 	l := s.newList()
 	l.array = unsafe.SliceData(list)
+	l.call = c.number
 	if sig != nil && mode == aio.ListNoWait {
-		if errno := k.registerList(l, sig); errno != 0 {
+		if errno := c.registerList(l, sig); errno != 0 {
 			s.dropList(l)
-			s.unlock()
 			return errno
 		}
 	}
@@ -89,7 +107,6 @@ func (k *Kernel) ListIO(mode aio.ListMode, list []*aio.ControlBlock, sig *aio.Si
 	// The guard: no event before all entries were tried, and no end of the
 	// list by a reap in another goroutine.
 	l.count = 1
-	c := call{k: k}
 	refused, again := 0, 0
 	for i, cb := range list {
 		if i > 0 && i%listChunk == 0 {
@@ -111,17 +128,17 @@ func (k *Kernel) ListIO(mode aio.ListMode, list []*aio.ControlBlock, sig *aio.Si
 	errno := aio.Errno(0)
 	if mode == aio.ListWait {
 		errno = k.waitList(l)
-	} else if l.count-1 == l.finished {
-		k.post(l)
+	} else {
+		accepted := l.count - 1
+		if accepted == l.finished {
+			k.post(l)
+		}
+		k.askHere(func() Op { return Op{Point: ListPosted, Entry: -1, Fd: -1, Accepted: accepted} })
 	}
 	l.count--
 	if l.count == 0 {
 		s.dropList(l)
 	}
-	fds := c.end()
-	s.unlock()
-	fds.close()
-
 	switch {
 	case refused > 0:
 		return aio.EIO
@@ -134,7 +151,7 @@ func (k *Kernel) ListIO(mode aio.ListMode, list []*aio.ControlBlock, sig *aio.Si
 // registerList makes the EVFILT_LIO knote, before any entry is looked at. Its
 // ident is the address of the caller's array. sigev_notify_kevent_flags do not
 // count for lists.
-func (k *Kernel) registerList(l *lio, sig *aio.Sigevent) aio.Errno {
+func (c *call) registerList(l *lio, sig *aio.Sigevent) aio.Errno {
 	switch sig.Notify {
 	case aio.NotifyNone:
 		return 0
@@ -148,7 +165,7 @@ func (k *Kernel) registerList(l *lio, sig *aio.Sigevent) aio.Errno {
 	default:
 		return aio.EINVAL
 	}
-	kq, errno := k.kqueue(int(sig.Kqueue))
+	kq, errno := c.k.kqueue(int(sig.Kqueue))
 	if errno != 0 {
 		return errno
 	}
@@ -159,14 +176,14 @@ func (k *Kernel) registerList(l *lio, sig *aio.Sigevent) aio.Errno {
 		Flags:  aio.EvAdd | aio.EvEnable,
 		Udata:  sig.Value,
 	}
-	return kq.register(&kev, nil, l)
+	return kq.register(&kev, nil, l, c)
 }
 
 // waitList is the sleep of LIO_WAIT, for the accepted entries only. A signal
 // ends it and leaves them running.
 func (k *Kernel) waitList(l *lio) aio.Errno {
 	for l.count-1 != l.finished {
-		if e := k.ask(func() Op { return Op{Point: ListSleep, Entry: -1, Fd: -1} }); e.Errno != 0 {
+		if e := k.askHere(func() Op { return Op{Point: ListSleep, Entry: -1, Fd: -1} }); e.Errno != 0 {
 			return e.Errno
 		}
 		if l.count-1 == l.finished {

@@ -25,13 +25,14 @@ type socket struct {
 
 // sockbuf is one direction.
 type sockbuf struct {
-	s       *System
-	dir     direction
-	jobs    queue[job]
-	running bool // a goroutine is at it (SB_AIO_RUNNING)
-	watched int  // the descriptor through which the host is asked for news, or -1
-	stalled seat[sockbuf]
-	serve   func()
+	s         *System
+	dir       direction
+	jobs      queue[job]
+	running   bool // a goroutine is at it (SB_AIO_RUNNING)
+	watched   int  // the descriptor through which the host is asked for news, or -1
+	stalled   seat[sockbuf]
+	serve     func()
+	serveHere func()
 }
 
 func (s *System) newSocket() *socket {
@@ -40,6 +41,7 @@ func (s *System) newSocket() *socket {
 		sb := &so.bufs[d]
 		sb.s, sb.dir, sb.watched = s, direction(d), -1
 		sb.stalled.v = sb
+		sb.serveHere = sb.processHere
 		sb.serve = sb.process // once and for all: a go statement then allocates nothing
 	}
 	return so
@@ -88,6 +90,10 @@ func (sb *sockbuf) kick() {
 	}
 	sb.running = true
 	sb.s.servers++
+	if p := sb.s.stepped; p != nil {
+		sb.s.afterOwn(p.latency(), sb.serveHere)
+		return
+	}
 	go sb.serve()
 }
 
@@ -146,8 +152,14 @@ func (s *System) kickSockets() {
 
 // process tries jobs until there is none or the socket is not ready.
 func (sb *sockbuf) process() {
+	sb.s.lock()
+	sb.processHere()
+	sb.s.unlock()
+}
+
+// processHere does it with the lock held, which is given up meanwhile.
+func (sb *sockbuf) processHere() {
 	s := sb.s
-	s.lock()
 	for sb.next() {
 		j := sb.jobs.head.v
 		sb.jobs.remove(&j.run)
@@ -169,7 +181,6 @@ func (sb *sockbuf) process() {
 	sb.running = false
 	s.servers--
 	s.quiet.Broadcast()
-	s.unlock()
 }
 
 func (sb *sockbuf) finish(j *job, errno aio.Errno) {

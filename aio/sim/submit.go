@@ -3,6 +3,10 @@
 package sim
 
 import (
+	"fmt"
+	"math"
+	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/aioring/aioring/aio"
@@ -20,7 +24,13 @@ const (
 )
 
 // maxIO is IOSIZE_MAX, the most bytes of one job.
-const maxIO = ^uintptr(0) >> 1
+// Source: FreeBSD sys/sys/uio.h and sys/kern/sys_generic.c, debug.iosize_max_clamp.
+func (s *System) maxIO() uintptr {
+	if s.kernel.clamp {
+		return math.MaxInt32
+	}
+	return ^uintptr(0) >> 1
+}
 
 // minPointer is the least address that Go lets a pointer have. What is below is
 // a bad address, and is never made a pointer.
@@ -76,6 +86,7 @@ type request struct {
 	pending   int    // of a sync: earlier jobs of the file not finished
 	checkSync bool   // a sync counts on this job (KAIOCB_CHECKSYNC)
 	cancelled bool   // Cancel came too late (KAIOCB_CANCELLED)
+	marked    uint32 // cancelled, for faults: atomic, as daemons read it without the lock
 	gate      *Gate  // held on its queue until it opens
 	begun     bool   // a job on a socket was tried
 	direct    bool   // a disk's, not a daemon's
@@ -85,6 +96,15 @@ type request struct {
 	status    int
 	errno     aio.Errno
 	doneSeq   uint64 // order of completion
+	origin           // what submitted it, to tell misuse by
+
+	// In stepped mode, while active.
+	stage   stage
+	daemon  bool          // a daemon has it
+	hurried bool          // nothing else happens until it ends
+	until   time.Duration // when it can go on
+	held    *Gate         // nil, or what it stands behind
+	effect  Effect        // of Start
 }
 
 func (j *job) mlock() bool { return j.op == opMlock }
@@ -112,9 +132,16 @@ func (s *System) dropJob(j *job) {
 }
 
 // submit is the whole of aio_read(2) and its kin.
-func (k *Kernel) submit(cb *aio.ControlBlock, op aio.Opcode) aio.Errno {
-	c := call{k: k}
+func (k *Kernel) submit(name string, cb *aio.ControlBlock, op aio.Opcode) aio.Errno {
+	c := call{k: k, name: name}
 	k.sys.lock()
+	k.calls++
+	c.number = k.calls
+	if op&opVectored != 0 && k.feat.noVectors {
+		k.report(UnknownCall, c.String(), "not a system call of this version: SIGSYS, which kills the process")
+		k.sys.unlock()
+		return aio.ENOSYS
+	}
 	errno := c.queue(cb, op, nil, -1)
 	fds := c.end()
 	k.sys.unlock()
@@ -130,14 +157,14 @@ func (k *Kernel) submit(cb *aio.ControlBlock, op aio.Opcode) aio.Errno {
 func (c *call) queue(cb *aio.ControlBlock, op aio.Opcode, list *lio, entry int) aio.Errno {
 	k := c.k
 	if k.dead {
-		k.afterShutdown("submission")
+		k.afterShutdown(c.String())
 		if cb != nil {
 			cb.StoreWords(-1, aio.EBADF)
 		}
 		return aio.EBADF
 	}
-	k.used = true
-	if cb == nil {
+	k.use()
+	if cb == nil || !mapped(cb) {
 		if errno := k.full(); errno != 0 {
 			return errno
 		}
@@ -148,9 +175,34 @@ func (c *call) queue(cb *aio.ControlBlock, op aio.Opcode, list *lio, entry int) 
 	if errno != 0 {
 		k.stats.Refused++
 		cb.StoreWords(-1, errno)
+		if t := k.sys.tracer; t != nil {
+			t.begin(k.sys, k, c.name).num("entry", int64(entry)).num("fd", int64(cb.Fd)).
+				num("off", cb.Offset).num("n", int64(cb.Nbytes)).result(-1, errno).end()
+		}
 	}
 	return errno
 }
+
+// use sets the process up for AIO. In stepped mode the first daemons are made
+// then, inside the call.
+// Source: FreeBSD sys/kern/vfs_aio.c, aio_init_aioinfo.
+func (k *Kernel) use() {
+	if k.used {
+		return
+	}
+	k.used = true
+	s := k.sys
+	if s.stepped == nil {
+		return
+	}
+	for s.daemons < min(s.limits.TargetProcs, s.limits.MaxProcs) {
+		s.daemons++
+		s.release()
+	}
+}
+
+// String names the call, to tell misuse by.
+func (c *call) String() string { return fmt.Sprintf("%s #%d", c.name, c.number) }
 
 // full answers EAGAIN when a cap is reached.
 func (k *Kernel) full() aio.Errno {
@@ -171,7 +223,7 @@ func (c *call) check(cb *aio.ControlBlock, op aio.Opcode, list *lio, entry int) 
 	if errno := k.full(); errno != 0 {
 		return errno
 	}
-	effect := k.ask(func() Op { return opOfBlock(cb, op, entry) })
+	effect := k.askHere(func() Op { return opOfBlock(cb, op, entry) })
 	if effect.Errno != 0 {
 		return effect.Errno
 	}
@@ -183,6 +235,7 @@ func (c *call) check(cb *aio.ControlBlock, op aio.Opcode, list *lio, entry int) 
 	j.udata = cb.Sigevent.Value
 	j.nbytes = cb.Nbytes
 	j.gate = effect.queued
+	j.call, j.number = c.name, c.number
 	st, errno := c.checkJob(cb, j, op == aio.OpNop)
 	if errno != 0 || j.op == aio.OpNop {
 		// A NOP ends here: nothing queued, no event, no slot.
@@ -193,7 +246,16 @@ func (c *call) check(cb *aio.ControlBlock, op aio.Opcode, list *lio, entry int) 
 	// The backend answers last, but it is known now, and a job that it takes
 	// gets its own reference to the open file before anything shows: close(2)
 	// of the number changes nothing for it any more.
+	toBackend := k.askHere(func() Op {
+		op := opOfJob(j, Queue)
+		op.Type = st.Type
+		return op
+	})
+	st.safe = st.safe && !toBackend.unsafe
 	backend := c.backend(j, &st)
+	if backend == 0 {
+		backend = toBackend.Errno
+	}
 	if backend == 0 && !j.mlock() {
 		if j.file, errno = c.reference(int(j.fd)); errno != 0 {
 			s.dropJob(j)
@@ -207,6 +269,9 @@ func (c *call) check(cb *aio.ControlBlock, op aio.Opcode, list *lio, entry int) 
 		}
 	}
 	cb.StoreWords(-1, aio.EINPROGRESS)
+	if k.feat.kernelInfo {
+		storeInfo(cb, s.seq+1)
+	}
 	if backend == 0 && j.direct {
 		backend = k.claim(j)
 	}
@@ -216,7 +281,26 @@ func (c *call) check(cb *aio.ControlBlock, op aio.Opcode, list *lio, entry int) 
 	}
 	j.signal = sends(&cb.Sigevent)
 	k.accept(j, list)
+	seq := j.seq
+	about := opOfJob(j, Submitted)
+	if effect.early && j.state == queued {
+		s.runHere(j)
+	}
+	// With a Do another thread may have reaped it by now.
+	if effect = k.askHere(func() Op { return about }); j.seq == seq {
+		s.scribble(j, &effect)
+	}
 	return 0
+}
+
+// storeInfo is the third of the kernel's words, just before the sigevent, where 13
+// leaves the job's number. Programs must not depend on it.
+func storeInfo(cb *aio.ControlBlock, seq uint64) {
+	const word = unsafe.Sizeof(uintptr(0))
+	// Safe: on every processor the word before the sigevent is this one, padding of
+	// the block itself (layout_test.go).
+	p := (*uintptr)(unsafe.Add(unsafe.Pointer(&cb.Sigevent), -int(word)))
+	atomic.StoreUintptr(p, uintptr(seq))
 }
 
 // checkJob is everything up to the notification. inList is set when the block's
@@ -243,13 +327,13 @@ func (c *call) checkJob(cb *aio.ControlBlock, j *job, inList bool) (hostStat, ai
 		buf, j.badAddr = nil, true
 	}
 	if vectored {
-		if errno := j.copyVector(buf, cb.Nbytes); errno != 0 {
+		if errno := j.copyVector(buf, cb.Nbytes, c.k.sys.maxIO()); errno != 0 {
 			return hostStat{}, errno
 		}
 	} else {
 		j.buf = buf
 	}
-	if cb.Nbytes > maxIO {
+	if cb.Nbytes > c.k.sys.maxIO() {
 		return hostStat{}, aio.EINVAL
 	}
 
@@ -325,7 +409,7 @@ const (
 
 // copyVector copies the array of n iovecs, which the caller may then reuse.
 // Source: FreeBSD sys/kern/subr_uio.c, copyinuio.
-func (j *job) copyVector(array unsafe.Pointer, n uintptr) aio.Errno {
+func (j *job) copyVector(array unsafe.Pointer, n, maxIO uintptr) aio.Errno {
 	if n > aio.MaxIovecs {
 		return aio.EINVAL
 	}
@@ -379,7 +463,7 @@ func (c *call) registerJob(cb *aio.ControlBlock, j *job) aio.Errno {
 		Flags:  aio.EvAdd | aio.EvEnable | ev.KeventFlags,
 		Udata:  ev.Value,
 	}
-	return kq.register(&kev, j, nil)
+	return kq.register(&kev, j, nil, c)
 }
 
 // refuse undoes what a job got before its submission failed: no event will
@@ -397,11 +481,16 @@ func (c *call) refuse(j *job) {
 // accept counts the job and gives it to the daemons.
 func (k *Kernel) accept(j *job, list *lio) {
 	s := k.sys
-	if k.byAddr.first(uint64(j.addr)) != nil {
-		k.note("block %#x: submitted while in flight", j.addr)
-	}
 	s.seq++
 	j.seq = s.seq
+	if l := k.byAddr.first(uint64(j.addr)); l != nil {
+		k.report(Resubmitted, j.name(), "its block was submitted while in flight, by %s", l.v.name())
+		j.told = true // from now on no job can have the block as it was
+		for ; l != nil; l = l.again() {
+			l.v.told = true
+		}
+	}
+	j.remember()
 	k.byAddr.add(&j.byAddr, uint64(j.addr))
 	k.unfinished.push(&j.list)
 	k.count++
@@ -410,6 +499,13 @@ func (k *Kernel) accept(j *job, list *lio) {
 	if list != nil {
 		j.lio = list
 		list.count++
+	}
+	if t := s.tracer; t != nil {
+		t.begin(s, k, j.call).whole(j).result(0, 0)
+		if j.summed {
+			t.sum(j)
+		}
+		t.end()
 	}
 	if j.sync() {
 		// Every unfinished transfer of this open file is an earlier one.

@@ -54,7 +54,7 @@ func TestSubmitRefuses(t *testing.T) {
 	for i := range iovs {
 		iovs[i] = aio.Iovec{Base: unsafe.Pointer(&buf[0]), Len: 1}
 	}
-	big := []aio.Iovec{{Base: unsafe.Pointer(&buf[0]), Len: maxIO}, {Base: unsafe.Pointer(&buf[0]), Len: 1}}
+	big := []aio.Iovec{{Base: unsafe.Pointer(&buf[0]), Len: ^uintptr(0) >> 1}, {Base: unsafe.Pointer(&buf[0]), Len: 1}}
 
 	cases := []struct {
 		name string
@@ -383,6 +383,7 @@ func TestIovecsAreCopied(t *testing.T) {
 // The block is copied at submission too.
 func TestBlockIsCopied(t *testing.T) {
 	r := newRig(t, Config{})
+	r.misuse = true // the change is one
 	r.Hold()
 	o := r.start(r.Write, r.op(0, 0, []byte("abc"), r.kevent(0, 5)))
 	o.cb.Fd, o.cb.Offset, o.cb.Nbytes, o.cb.Sigevent.Value = -1, 99, 1, 6

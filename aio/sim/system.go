@@ -38,6 +38,14 @@ type System struct {
 
 	vnodes table[vnode]
 
+	stepped *stepper // the scheduler and its clock; nil in threaded mode
+	volume  Volume   // what in-memory files lie on; nil: descriptors are the host's
+	tracer  *tracer  // nil: nothing is written down
+	procs   int      // processes so far
+	mutes   uint64   // numbers given to what is no file
+	foreign int      // slots that Occupy has taken
+	kernel  sysctls  // the sysctls that aio.Limits has not
+
 	// Free lists. What is here is clean.
 	freeJobs   *job
 	freeLists  *lio
@@ -51,9 +59,25 @@ type System struct {
 
 // NewSystem makes a machine. Zero fields of limits take FreeBSD's defaults.
 func NewSystem(limits aio.Limits) *System {
-	s := &System{limits: withDefaults(limits)}
+	s := &System{limits: withDefaults(limits), kernel: defaultSysctls}
 	s.quiet = sync.NewCond(&s.mu)
 	s.entry = s.daemon
+	return s
+}
+
+// newSystem makes the machine that a Config describes.
+func newSystem(cfg *Config) *System {
+	s := NewSystem(cfg.Limits)
+	s.volume = cfg.Volume
+	if cfg.Stepped {
+		s.stepped = newStepper(cfg.Seed)
+		if s.volume == nil && !cfg.HostFiles {
+			s.volume = NewMemory()
+		}
+	}
+	if cfg.Trace != nil {
+		s.tracer = &tracer{w: cfg.Trace}
+	}
 	return s
 }
 
@@ -79,8 +103,26 @@ func withDefaults(l aio.Limits) aio.Limits {
 // SetLimits changes the sysctls, at any time. Zero fields take the defaults.
 func (s *System) SetLimits(l aio.Limits) {
 	s.lock()
+	s.setLimits(l)
+	s.unlock()
+}
+
+func (s *System) setLimits(l aio.Limits) {
 	s.limits = withDefaults(l)
+	if t := s.tracer; t != nil {
+		t.begin(s, nil, "sysctl").limits(&s.limits).end()
+	}
 	s.kick()
+}
+
+// Occupy takes n more of the system's slots for jobs of processes that are not
+// here, or gives them back (n below 0): a process may find the system full with
+// no job of its own in it.
+func (s *System) Occupy(n int) {
+	s.lock()
+	n = max(n, -s.foreign)
+	s.foreign += n
+	s.queueCount += n
 	s.unlock()
 }
 
@@ -114,7 +156,8 @@ type waiter struct {
 }
 
 // sleep releases the lock, waits to be taken off q or for the deadline (zero
-// for none), and takes the lock again. It reports whether the time ran out.
+// for none), and takes the lock again. It reports whether the time ran out. In
+// stepped mode it does not wait, but makes the steps that come meanwhile.
 func (s *System) sleep(q *queue[waiter], deadline time.Time) (errno aio.Errno, timedOut bool) {
 	w := s.freeWaits
 	if w != nil {
@@ -126,7 +169,9 @@ func (s *System) sleep(q *queue[waiter], deadline time.Time) (errno aio.Errno, t
 	}
 	w.errno = 0
 	q.push(&w.seat)
-	if deadline.IsZero() {
+	if s.stepped != nil {
+		timedOut = s.stepAsleep(q, w, deadline)
+	} else if deadline.IsZero() {
 		s.unlock()
 		<-w.token
 		s.lock()
@@ -167,6 +212,8 @@ func (s *System) wakeAll(q *queue[waiter], errno aio.Errno) {
 		w := q.head.v
 		q.remove(&w.seat)
 		w.errno = errno
-		w.nextWoken, s.woken = s.woken, w
+		if s.stepped == nil {
+			w.nextWoken, s.woken = s.woken, w
+		}
 	}
 }

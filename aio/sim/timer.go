@@ -17,7 +17,7 @@ const maxTimers = 4096
 // timer is struct kq_timer_cb_data: the running timer of a knote. A knote that is
 // set anew gets another one, so that an old one that comes late is known for it.
 type timer struct {
-	clock  *time.Timer
+	clock  *Alarm
 	next   time.Time     // when it expires
 	period time.Duration // 0: once
 }
@@ -33,7 +33,7 @@ var timerUnits = map[uint32]time.Duration{
 
 // timerAt is when a timer with these settings expires first, and its period.
 // Source: FreeBSD sys/kern/kern_event.c, filt_timervalidate and timer2sbintime.
-func timerAt(fflags uint32, data int64, once bool) (at time.Time, period time.Duration, errno aio.Errno) {
+func (s *System) timerAt(fflags uint32, data int64, once bool) (at time.Time, period time.Duration, errno aio.Errno) {
 	const units = aio.NoteSeconds | aio.NoteMseconds | aio.NoteUseconds | aio.NoteNseconds
 	if data < 0 || fflags&^(units|aio.NoteAbstime) != 0 {
 		return at, 0, aio.EINVAL
@@ -52,12 +52,12 @@ func timerAt(fflags uint32, data int64, once bool) (at time.Time, period time.Du
 	if fflags&aio.NoteAbstime != 0 {
 		return time.Unix(0, 0).Add(period), 0, 0
 	}
-	return time.Now().Add(period), period, 0
+	return s.now().Add(period), period, 0
 }
 
 // attachTimer is filt_timerattach.
 func (kn *knote) attachTimer() aio.Errno {
-	at, period, errno := timerAt(kn.fflags, kn.data, kn.ev.Flags&aio.EvOneshot != 0)
+	at, period, errno := kn.kq.k.sys.timerAt(kn.fflags, kn.data, kn.ev.Flags&aio.EvOneshot != 0)
 	if errno != 0 {
 		return errno
 	}
@@ -77,18 +77,16 @@ func (kn *knote) startTimer(at time.Time, period time.Duration) {
 	s := kn.kq.k.sys
 	tm := &timer{next: at, period: period}
 	kn.timer = tm
-	tm.clock = time.AfterFunc(time.Until(at), func() {
-		s.lock()
+	tm.clock = s.afterOwn(at.Sub(s.now()), func() {
 		if kn.timer == tm {
 			kn.expire()
 		}
-		s.unlock()
 	})
 }
 
 // detachTimer is filt_timerdetach.
 func (kn *knote) detachTimer() {
-	kn.timer.clock.Stop()
+	kn.timer.clock.stop()
 	kn.timer = nil
 	kn.kq.k.sys.timers--
 }
@@ -101,7 +99,7 @@ func (kn *knote) expire() {
 		kn.setActive()
 		return
 	}
-	now := time.Now()
+	now := kn.kq.k.sys.now()
 	if over := now.Sub(tm.next); over >= 0 {
 		n := max(1, int64(over/tm.period))
 		kn.ev.Data += n
@@ -111,7 +109,7 @@ func (kn *knote) expire() {
 		}
 		kn.setActive()
 	}
-	tm.clock.Reset(time.Until(tm.next))
+	tm.clock.again(tm.next.Sub(now))
 }
 
 // touchTimer is filt_timertouch, EVENT_REGISTER: EV_ADD starts the timer again,
@@ -121,14 +119,14 @@ func (kn *knote) touchTimer(kev *aio.Kevent) {
 	if kev.Flags&aio.EvAdd == 0 {
 		return
 	}
-	kn.timer.clock.Stop()
+	kn.timer.clock.stop()
 	if kn.ready.in != nil {
 		kn.kq.ready.remove(&kn.ready)
 	}
 	kn.active = false
 	kn.ev.Data = 0
 	kn.fflags, kn.data = kev.Fflags, kev.Data
-	at, period, errno := timerAt(kn.fflags, kn.data, kn.ev.Flags&aio.EvOneshot != 0)
+	at, period, errno := kn.kq.k.sys.timerAt(kn.fflags, kn.data, kn.ev.Flags&aio.EvOneshot != 0)
 	if errno != 0 {
 		kn.ev.Flags |= aio.EvError
 		kn.ev.Data = int64(errno)

@@ -50,8 +50,10 @@ func (s *System) watch(fd int, dir direction, w watched) aio.Errno {
 		}
 		ws.host = host
 		ws.of = [2]map[int][]watched{make(map[int][]watched), make(map[int][]watched)}
-		s.watchers++
-		go s.watching(host)
+		if s.stepped == nil {
+			s.watchers++
+			go s.watching(host)
+		}
 	}
 	// Added again each time: the number may be another file's since.
 	if errno := ws.host.add(fd, dir); errno != 0 && errno != aio.EPERM {
@@ -87,7 +89,11 @@ func (s *System) unwatch(fd int, dir direction, w watched) {
 // endWatch sends the goroutine home when nothing is watched.
 func (s *System) endWatch() {
 	if ws := &s.watches; ws.host != nil && ws.count == 0 {
-		ws.host.wake()
+		if s.stepped == nil {
+			ws.host.wake()
+		} else {
+			ws.host.close() // no goroutine is there to do it
+		}
 		ws.host = nil
 	}
 }
