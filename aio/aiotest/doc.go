@@ -22,6 +22,12 @@
 //	fsync.go        aio_fsync
 //	kevent.go       kevent and its filters
 //	peer.go         what other libraries test
+//	matrix.go       kinds of file by ways of waiting, as FreeBSD's own tests have them
+//	socket.go       sockets: short writes, cancellation
+//	disk.go         raw disks
+//	readiness.go    EVFILT_READ and EVFILT_WRITE
+//	timer.go        EVFILT_TIMER
+//	signal.go       SIGEV_SIGNAL
 //
 // Cases wait for events and for jobs, with a limit, and never for time alone.
 package aiotest

@@ -25,11 +25,20 @@
 //	gate.go     holding and stepping jobs
 //	misuse.go   what the caller did wrong, and the exit of the process
 //	table.go    the intrusive containers
+//	socket.go   streams: sockets, pipes, ttys
+//	disk.go     raw disks, their request rules and their volatile cache
+//	filter.go, level.go, timer.go, watch.go
+//	            EVFILT_READ and WRITE, EVFILT_TIMER, and what watches the host for them
+//	signal.go   SIGEV_SIGNAL
+//	step.go, clock.go, process.go, trace.go, memory.go, own.go
+//	            the stepped mode: seeded scheduler, virtual clock, history, and files
+//	            of the model's own
+//	sysctl.go   limits that change at run time
 //
-// Modelled so far: regular files and directories. Sockets and raw disks answer
-// EOPNOTSUPP, and block devices of the host count as character devices; signals
-// are checked and not sent; the filters are EVFILT_AIO, EVFILT_LIO and
-// EVFILT_USER, the others answer ENOSYS.
+// In the threaded mode daemons are goroutines and time is the host's. In the
+// stepped mode nothing happens but by a step of one seeded scheduler, in the
+// caller's goroutine, and the same seed gives the same history; sockets and
+// EVFILT_TIMER belong to the threaded mode.
 //
 // Where the model knowingly differs from the kernel: which open file a number
 // has is told by number, file and flags (see file); a daemon ends as soon as
