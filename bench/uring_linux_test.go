@@ -62,65 +62,6 @@ func (r raw) reap(n int) {
 	}
 }
 
-func newURing(b *testing.B, entries int) *aioring.Ring {
-	b.Helper()
-	r, err := aioring.New(entries, aioring.WithKernel(aioring.KernelURing))
-	if err != nil {
-		b.Skip("no io_uring here: ", err)
-	}
-	b.Cleanup(func() { r.Close() })
-	return r
-}
-
-// rounds runs round until b.N operations are through, a batch at a time, from the
-// steady state on.
-func rounds(b *testing.B, round func(n int)) {
-	for range 50 {
-		round(batch)
-	}
-	b.ReportAllocs()
-	b.ResetTimer()
-	for n := b.N; n > 0; n -= batch {
-		round(min(n, batch))
-	}
-}
-
-// porter uses a ring as a liburing program does: entries filled, submitted, and
-// their completions reaped by the batch, as raw does it.
-type porter struct {
-	b    *testing.B
-	r    *aioring.Ring
-	cqes []*aioring.CQE
-}
-
-func newPorter(b *testing.B) porter {
-	return porter{b, newURing(b, batch), make([]*aioring.CQE, batch)}
-}
-
-func (p porter) round(n int, prep func(s *aioring.SQE)) {
-	for range n {
-		prep(p.r.GetSQE())
-	}
-	if _, err := p.r.SubmitAndWait(n); err != nil {
-		p.b.Fatal(err)
-	}
-	p.reap(n)
-}
-
-// reap takes n completions that are on their way.
-func (p porter) reap(n int) {
-	for n > 0 {
-		k := p.r.PeekBatchCQE(p.cqes)
-		for _, cqe := range p.cqes[:k] {
-			if cqe.Res < 0 {
-				p.b.Fatal(*cqe)
-			}
-		}
-		p.r.CQAdvance(k)
-		n -= k
-	}
-}
-
 // BenchmarkUringNop is what a ring costs beside the least that can be done, in
 // batches of 64: by GetSQE and Submit, and by Push.
 func BenchmarkUringNop(b *testing.B) {
@@ -129,11 +70,11 @@ func BenchmarkUringNop(b *testing.B) {
 		rounds(b, func(n int) { r.round(n, func(s *uring.SQE) { *s = uring.SQE{} }) })
 	})
 	b.Run("submit", func(b *testing.B) {
-		p := newPorter(b)
+		p := newPorter(b, aioring.KernelURing)
 		rounds(b, func(n int) { p.round(n, aioring.PrepNop) })
 	})
 	b.Run("push", func(b *testing.B) {
-		p := newPorter(b)
+		p := newPorter(b, aioring.KernelURing)
 		sqes := make([]aioring.SQE, batch)
 		rounds(b, func(n int) {
 			for i := range n {
@@ -165,7 +106,7 @@ func BenchmarkUringRead4k(b *testing.B) {
 		})
 	})
 	b.Run("ring", func(b *testing.B) {
-		f, p, i := dataFile(b), newPorter(b), 0
+		f, p, i := dataFile(b), newPorter(b, aioring.KernelURing), 0
 		fd := int(f.Fd())
 		rounds(b, func(n int) {
 			p.round(n, func(s *aioring.SQE) {
@@ -176,37 +117,6 @@ func BenchmarkUringRead4k(b *testing.B) {
 	})
 	b.Run("osfile1", func(b *testing.B) { readAt(b, dataFile(b), 1, offset) })
 	b.Run("osfile64", func(b *testing.B) { readAt(b, dataFile(b), 64, offset) })
-}
-
-// readAt reads b.N blocks by os.File from so many goroutines.
-func readAt(b *testing.B, f *os.File, goroutines int, offset func(i int) int64) {
-	var next atomic.Int64
-	var group sync.WaitGroup
-	b.ReportAllocs()
-	b.ResetTimer()
-	for range goroutines {
-		buf := aligned(1)[0]
-		group.Go(func() {
-			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-				if _, err := f.ReadAt(buf, offset(int(i))); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	group.Wait()
-}
-
-// aligned makes n blocks that direct I/O can use.
-func aligned(n int) [][]byte {
-	memory := make([]byte, (n+1)*blockSize)
-	skip := -uintptr(unsafe.Pointer(&memory[0])) & (blockSize - 1)
-	bufs := make([][]byte, n)
-	for i := range bufs {
-		bufs[i] = memory[int(skip)+i*blockSize:][:blockSize:blockSize]
-	}
-	return bufs
 }
 
 // BenchmarkUringDirect4k reads random blocks from the device, past the page cache.
@@ -239,7 +149,7 @@ func BenchmarkUringDirect4k(b *testing.B) {
 		})
 	})
 	b.Run("ring", func(b *testing.B) {
-		p, i := newPorter(b), 0
+		p, i := newPorter(b, aioring.KernelURing), 0
 		rounds(b, func(n int) {
 			p.round(n, func(s *aioring.SQE) {
 				aioring.PrepRead(s, int(f.Fd()), bufs[i%batch], offset(i))
@@ -274,7 +184,7 @@ func BenchmarkUringPush8(b *testing.B) {
 		group.Wait()
 	})
 	b.Run("ring", func(b *testing.B) {
-		r := newURing(b, 1024)
+		r := newRing(b, aioring.KernelURing, 1024)
 		var next atomic.Int64
 		var group, reaping sync.WaitGroup
 		total := int64(b.N+each-1) / each * each
