@@ -190,6 +190,9 @@ func TestWatchOfBothDirectionsComesOnce(t *testing.T) {
 		hear(t, a)
 		add(t, r, a, In, 3)
 		none(t, r)
+		if s := r.Stats(); s.Fds != 2 || s.Stale != 0 {
+			t.Errorf("%+v", s)
+		}
 	})
 }
 
