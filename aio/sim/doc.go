@@ -6,7 +6,22 @@
 // sys/kern/vfs_aio.c and sys/kern/kern_event.c have, over real descriptors of
 // the host, and it can refuse, shorten, fail, delay and hold jobs on request.
 // It also watches its caller: what a kernel would silently suffer (a block
-// submitted twice, a job never reaped) is written down, see [Kernel.Misuse].
+// submitted twice, a buffer changed in flight, a job never reaped) is written down
+// with the call that did it, see [Kernel.Misuse].
+//
+// In threaded mode, which is the usual one, daemons are goroutines, files are the
+// host's, time is real. In stepped mode (Config.Stepped) nothing happens but in
+// [System.Step]: one scheduler chooses by a seed what comes next, on a virtual
+// clock, over files in memory. The same calls under the same seed give the same
+// history, to the byte. A call that would sleep steps until it is woken or its
+// time is over, and answers EDEADLK where nothing could ever wake it. So all that
+// stands on an [aio.Kernel] runs in one goroutine, and a failure is a seed.
+//
+//	k := sim.New(sim.Config{Stepped: true, Seed: 7, Trace: w})
+//	fd, _ := k.Open("file", os.O_RDWR|os.O_CREATE)
+//	k.System().After(time.Second, k.Signal)
+//	for k.Step() {
+//	}
 //
 // One file holds one concern:
 //
@@ -24,25 +39,24 @@
 //	fault.go    injected faults
 //	gate.go     holding and stepping jobs
 //	misuse.go   what the caller did wrong, and the exit of the process
+//	process.go  fork, exec, the end of all jobs
+//	step.go     stepped mode: the scheduler
+//	clock.go    real and virtual time, alarms
+//	own.go      descriptors of the model's own, and plain calls on them
+//	memory.go   Volume, what they lie on; files in memory
+//	sysctl.go   the sysctls, by name
+//	trace.go    histories
+//	socket.go, disk.go, watch.go, level.go    what is no file
+//	filter.go, timer.go, signal.go            the other filters, and SIGEV_SIGNAL
 //	table.go    the intrusive containers
-//	socket.go   streams: sockets, pipes, ttys
-//	disk.go     raw disks, their request rules and their volatile cache
-//	filter.go, level.go, timer.go, watch.go
-//	            EVFILT_READ and WRITE, EVFILT_TIMER, and what watches the host for them
-//	signal.go   SIGEV_SIGNAL
-//	step.go, clock.go, process.go, trace.go, memory.go, own.go
-//	            the stepped mode: seeded scheduler, virtual clock, history, and files
-//	            of the model's own
-//	sysctl.go   limits that change at run time
 //
-// In the threaded mode daemons are goroutines and time is the host's. In the
-// stepped mode nothing happens but by a step of one seeded scheduler, in the
-// caller's goroutine, and the same seed gives the same history; sockets and
-// EVFILT_TIMER belong to the threaded mode.
+// Block devices of the host count as character devices; disks are those of
+// [System.NewDisk]. In memory there are regular files only, and things that never
+// say anything ([Kernel.OpenMute]).
 //
-// Where the model knowingly differs from the kernel: which open file a number
-// has is told by number, file and flags (see file); a daemon ends as soon as
-// nothing is queued; a job's reference to its open file is a descriptor of the
+// Where the model knowingly differs from the kernel, over descriptors of the host:
+// which open file a number has is told by number, file and flags (see file); in
+// threaded mode a daemon ends as soon as nothing is queued; a job's reference to its open file is a descriptor of the
 // process, so a submission may be refused with EMFILE, and closing the last one
 // of a file drops the process's POSIX locks on it.
 package sim
