@@ -471,9 +471,20 @@ func (r *rig) open(name string, flags int) int {
 }
 
 func (r *rig) closeLater(fds ...int) {
+	r.Helper()
+	stats := make([]unix.Stat_t, len(fds))
+	for i, fd := range fds {
+		if err := unix.Fstat(fd, &stats[i]); err != nil {
+			r.Fatal(err)
+		}
+	}
 	r.Cleanup(func() {
-		for _, fd := range fds {
-			_ = unix.Close(fd) // many cases have closed it
+		for i, fd := range fds {
+			// Many cases have closed it, and the number may be another's by now.
+			var now unix.Stat_t
+			if unix.Fstat(fd, &now) == nil && now.Dev == stats[i].Dev && now.Ino == stats[i].Ino {
+				_ = unix.Close(fd)
+			}
 		}
 	})
 }
