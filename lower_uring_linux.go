@@ -350,7 +350,7 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 	at, room := l.u.Take(k)
 	for room < k { // of SQPOLL: else there is room for all
 		l.u.Retract(room)
-		l.u.WaitSQ()
+		_ = l.u.WaitSQ() // Take tells
 		at, room = l.u.Take(k)
 	}
 	var total int64
@@ -530,7 +530,7 @@ func (l *uringLower) cancel(op *engine.Op) {
 func (l *uringLower) cancelToken(token uint64) bool {
 	if l.drained {
 		for l.sqpoll() && l.u.Pending() > 0 {
-			l.enter(l.u.Unpublished())
+			_, _ = l.enter(l.u.Unpublished()) // Pending tells
 			runtime.Gosched()
 		}
 		if err := l.u.SyncCancel(token, 0); err == nil || errors.Is(err, unix.ETIME) {
@@ -647,4 +647,14 @@ func (l *uringLower) stats(s *Stats) {
 func (l *uringLower) close() error {
 	l.closed = true
 	return errors.Join(l.u.Close(), l.event.Close())
+}
+
+// lacking is how many completions a waiter needs at least, 1 or more.
+func (r *Ring) lacking(w *waiter) uint64 {
+	ready := r.cq.ready()
+	need := min(w.need, uint64(len(r.cq.cells)))
+	if w.all || need <= ready || r.bystanders.Load()+r.parked.Load() > 0 {
+		return 1
+	}
+	return need - ready
 }

@@ -28,7 +28,7 @@ type options struct {
 	worker   bool
 	setup    SetupFlags
 	locked   bool
-	lacks    []Opcode // opcodes that an older kernel would not have; for tests
+	lacks    []Opcode //nolint:unused,nolintlint // opcodes that an older Linux would not have; for tests
 }
 
 // Kernels that [WithKernel] can name.

@@ -261,7 +261,7 @@ func (r *Ring) deliver(woken *wakeList) {
 		}
 	}
 	if r.direct != nil {
-		more := uint64(0)
+		var more uint64
 		*woken, more = r.direct.reap(*woken)
 		n += more
 	}

@@ -441,9 +441,10 @@ func TestThreadsAgreeWithURing(t *testing.T) {
 		}
 		for i, s := range steps {
 			name, mode := path, os.O_RDWR
-			if s.flags == syscall.O_DIRECTORY {
+			switch s.flags {
+			case syscall.O_DIRECTORY:
 				name, mode = dir, os.O_RDONLY
-			} else if s.flags == syscall.O_WRONLY {
+			case syscall.O_WRONLY:
 				mode = 0
 			}
 			f, err := os.OpenFile(name, mode|s.flags, 0)

@@ -389,16 +389,6 @@ func (r *Ring) glance() {
 	}
 }
 
-// lacking is how many completions a waiter needs at least, 1 or more.
-func (r *Ring) lacking(w *waiter) uint64 {
-	ready := r.cq.ready()
-	need := min(w.need, uint64(len(r.cq.cells)))
-	if w.all || need <= ready || r.bystanders.Load()+r.parked.Load() > 0 {
-		return 1
-	}
-	return need - ready
-}
-
 // look fetches what is there without waiting, and reports whether a CQE is.
 func (r *Ring) look() bool {
 	if r.direct != nil {

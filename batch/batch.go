@@ -611,7 +611,7 @@ func (b *Batch) Await(jobs []*aio.ControlBlock) {
 	}
 	// Whatever it answers, the jobs are asked next.
 	if b.cfg.Kernel.Suspend(jobs, -1) == aio.EINVAL && len(jobs) > 1 {
-		b.cfg.Kernel.Suspend(jobs[:1], -1) // the limit is lower by now
+		_ = b.cfg.Kernel.Suspend(jobs[:1], -1) // the limit is lower by now
 	}
 }
 

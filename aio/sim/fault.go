@@ -224,7 +224,7 @@ func Scribble(seed uint64) Effect { return Effect{scribbled: true, scribbler: se
 // Sysctl changes a variable of the machine, see [System.SetSysctl].
 func Sysctl(name string, value int) Effect {
 	v := sysctlTable[name]
-	return Effect{sysctl: func(s *System) { s.store(v, name, value) }}
+	return Effect{sysctl: func(s *System) { _ = s.store(v, name, value) }}
 }
 
 // Do calls f, which may call the Kernel: what another thread of the process does at

@@ -227,9 +227,9 @@ func (c *call) plainFile(fd int) (*file, aio.Errno) {
 }
 
 // with calls f with the vnode's lock and without the system's.
-func (fl *file) with(kind lockKind, f func() aio.Errno) aio.Errno {
-	s := fl.k.sys
-	v := fl.vnode
+func (f *file) with(kind lockKind, do func() aio.Errno) aio.Errno {
+	s := f.k.sys
+	v := f.vnode
 	if s.stepped != nil {
 		for v.writer || kind == alone && v.readers > 0 {
 			if !s.step(never) {
@@ -238,7 +238,7 @@ func (fl *file) with(kind lockKind, f func() aio.Errno) aio.Errno {
 		}
 		s.unlock()
 		defer s.lock()
-		return f()
+		return do()
 	}
 	s.unlock()
 	defer s.lock()
@@ -249,7 +249,7 @@ func (fl *file) with(kind lockKind, f func() aio.Errno) aio.Errno {
 		v.RLock()
 		defer v.RUnlock()
 	}
-	return f()
+	return do()
 }
 
 // describe looks a descriptor up. The lock is given up for the host.

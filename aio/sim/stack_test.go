@@ -59,7 +59,7 @@ func stack(t *testing.T, seed uint64) []byte {
 		Done: func(j *batch.Job) {
 			done++
 			reaped = append(reaped, j)
-			trace.WriteString(fmt.Sprintln("done", j.ID, j.N, j.Errno))
+			fmt.Fprintln(&trace, "done", j.ID, j.N, j.Errno)
 		},
 		Hold:      func(j *batch.Job) (errno aio.Errno) { j.Fd, errno = k.Dup(j.Fd); return errno },
 		Elsewhere: func(j *batch.Job) { elsewhere++ },

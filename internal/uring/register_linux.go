@@ -18,7 +18,7 @@ func escape[T any](p *T) *T {
 
 var (
 	never bool
-	sink  any
+	sink  any //nolint:unused // it is written
 )
 
 // register is io_uring_register(2).
