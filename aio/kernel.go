@@ -78,7 +78,8 @@ type Kernel interface {
 	// not woken.
 	CloseKqueue(kq int) Errno
 
-	// Limits reads the limits in force now.
+	// Limits reads the limits in force now. With an error they may still be good:
+	// what could be read, and defaults; or they are zero, and nothing is known.
 	Limits() (Limits, error)
 
 	// Fstat, Dup and Close are fstat(2), fcntl(F_DUPFD_CLOEXEC) and close(2) on

@@ -220,22 +220,7 @@ func limitOf(wait *unix.Timespec, timeout time.Duration) *unix.Timespec {
 
 func (k *FreeBSD) CloseKqueue(kq int) Errno { return errnoOf(unix.Close(kq)) }
 
-// Limits asks the kernel for each number and keeps the default of aio(4) for one
-// that cannot be read, in a jail that hides it say. The error is always nil.
-func (k *FreeBSD) Limits() (Limits, error) {
-	number := func(name string, missing int) int {
-		if v, err := unix.SysctlUint32(name); err == nil {
-			return int(v)
-		}
-		return missing
-	}
-	return Limits{
-		MaxQueue:        number("vfs.aio.max_aio_queue", 1024),
-		MaxQueuePerProc: number("vfs.aio.max_aio_queue_per_proc", 256),
-		MaxPerProc:      number("vfs.aio.max_aio_per_proc", 32),
-		MaxProcs:        number("vfs.aio.max_aio_procs", 32),
-		MaxBuf:          number("vfs.aio.max_buf_aio", 16),
-		QueueCount:      number("vfs.aio.num_queue_count", 0),
-		EnableUnsafe:    number("vfs.aio.enable_unsafe", 0) != 0,
-	}, nil
-}
+// Limits asks the kernel for each number. With an error, a [*SysctlError], the
+// limits are good all the same: those that could be read, and the defaults of
+// aio(4) for the others. In capability mode most of them cannot be read.
+func (k *FreeBSD) Limits() (Limits, error) { return limits(ReadSysctl) }

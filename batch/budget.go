@@ -28,7 +28,8 @@ var budgets struct {
 }
 
 // ShareBudget returns the Budget of a kernel, the same for all that ask while one
-// of them has not called Release.
+// of them has not called Release. Where the limits cannot be read (in a sandbox)
+// it begins with those that the kernel's Limits assumes, if it does.
 func ShareBudget(k aio.Kernel) (*Budget, error) {
 	budgets.Lock()
 	defer budgets.Unlock()
@@ -37,9 +38,11 @@ func ShareBudget(k aio.Kernel) (*Budget, error) {
 		return b, nil
 	}
 	b := &Budget{kernel: k, users: 1}
-	if err := b.Reread(); err != nil {
+	l, err := k.Limits()
+	if err != nil && l == (aio.Limits{}) {
 		return nil, err
 	}
+	b.obey(l)
 	if budgets.of == nil {
 		budgets.of = make(map[aio.Kernel]*Budget)
 	}
@@ -56,14 +59,18 @@ func (b *Budget) Release() {
 	}
 }
 
-// Reread asks the kernel for its limits again.
+// Reread asks the kernel for its limits again. With an error what is known holds.
 func (b *Budget) Reread() error {
 	l, err := b.kernel.Limits()
 	if err != nil {
 		return err
 	}
-	b.limit.Store(int64(max(1, min(l.MaxQueuePerProc, l.MaxQueue))))
+	b.obey(l)
 	return nil
+}
+
+func (b *Budget) obey(l aio.Limits) {
+	b.limit.Store(int64(max(1, min(l.MaxQueuePerProc, l.MaxQueue))))
 }
 
 // tooLong learns from the refusal of a list of n jobs: the limit is lower now. If

@@ -81,6 +81,22 @@ func TestBudgetThatCannotReadTheLimitsIsNotMade(t *testing.T) {
 	share(t, k).Release()
 }
 
+// In capability mode, say: what the kernel's limits are taken to be is good enough
+// to begin with, and what was learned since is not forgotten for it.
+func TestBudgetBeginsWithAssumedLimitsAndKeepsWhatItLearned(t *testing.T) {
+	k := &seam{Kernel: sim.New(sim.Config{})}
+	k.limits = func() (aio.Limits, error) { return aio.Limits{MaxQueue: 1024, MaxQueuePerProc: 256}, aio.EPERM }
+	b := share(t, k)
+	defer b.Release()
+	if b.Limit() != 256 {
+		t.Fatalf("limit %d", b.Limit())
+	}
+	b.tooLong(64)
+	if err := b.Reread(); !errors.Is(err, aio.EPERM) || b.Limit() != 32 {
+		t.Errorf("limit %d after a list of 64 was too long, %v", b.Limit(), err)
+	}
+}
+
 func TestLimitIsTheSmallerSysctlAndAtLeastOne(t *testing.T) {
 	for _, c := range []struct{ queue, perProc, want int }{
 		{1024, 256, 256}, {100, 256, 100}, {0, 256, 1}, {256, 0, 1}, {-1, 256, 1}, {1, 1, 1},
