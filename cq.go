@@ -11,14 +11,14 @@ import (
 )
 
 // CQE is a completion queue entry: what became of one operation. It is a plain
-// value with the fields
-//
-//	UserData uint64 // the SQE's
-//	Res      int32  // bytes or 0; or a negative errno in this system's numbering
-//	Flags    uint32 // io_uring's CQE flags; 0 so far
-//
-// Res of -int32(syscall.EIO), say, means that the operation failed with EIO.
-type CQE = engine.CQE
+// value. Res of -int32(syscall.EIO), say, means that the operation failed with EIO.
+type CQE struct {
+	UserData uint64 // the SQE's
+	Res      int32  // bytes or 0; or a negative errno in this system's numbering
+	Flags    uint32 // io_uring's CQE flags; 0 so far
+
+	event Event // so two CQEs are compared by their fields, not by ==
+}
 
 // completionQueue is the completion ring, and behind it the backlog of what did
 // not fit. The engine's owner produces; consumers take.
@@ -31,15 +31,26 @@ type completionQueue struct {
 	ops   []*engine.Op // whose they are
 	mask  uint64
 
+	// The entry of an operation whose CQE comes here is the CQE's place. Its word
+	// need not be written for that: its generation and tick are the position, it is
+	// ready from post to advance, and cleared[i] is the position, counted from 1, that
+	// was cleared last of those in cell i.
+	place   entry // what the Events of this queue are of
+	cleared []atomic.Uint64
+
 	_    [128]byte
-	head atomic.Uint64 // the next to consume; a consumer's store gives the cell back
+	head atomic.Uint64 // the next to consume
 	_    [120]byte
 	tail atomic.Uint64 // one past the last; the store publishes the cells before it
 	_    [120]byte
 
-	// take serializes the consumers that return values. Those that return
-	// pointers have one user, by contract, and do without.
+	// taking serializes the consumers that return values, and guards the freeing
+	// of what was consumed. Those that return pointers have one user, by contract.
 	taking sync.Mutex
+	// freed is one past the last consumed operation that was given back to the
+	// engine: its store gives the cells back to the producer. What is consumed is
+	// freed by many, when nothing is left in the ring or somebody needs the room.
+	freed atomic.Uint64
 
 	// mu guards the producer's side: tail, backlog and the waiters.
 	mu         sync.Mutex
@@ -56,6 +67,7 @@ type completionQueue struct {
 func (q *completionQueue) init(entries int, eng *engine.Engine) {
 	q.eng, q.cells, q.mask = eng, make([]CQE, entries), uint64(entries-1)
 	q.ops = make([]*engine.Op, entries)
+	q.cleared = make([]atomic.Uint64, entries)
 }
 
 // ready is the number of CQEs in the ring.
@@ -64,31 +76,65 @@ func (q *completionQueue) ready() uint64 {
 	return q.tail.Load() - head
 }
 
+// crowded reports whether it is time to free what was consumed.
+func (q *completionQueue) crowded() bool {
+	return q.tail.Load()-q.freed.Load() > q.mask/2
+}
+
 // post appends an operation's CQE. q.mu is held.
 func (q *completionQueue) post(op *engine.Op) {
 	t := q.tail.Load()
-	if q.backlog.Len() > 0 || t-q.head.Load() == uint64(len(q.cells)) {
+	if q.backlog.Len() > 0 || t-q.freed.Load() == uint64(len(q.cells)) {
 		q.backlog.Push(op)
 		q.overflowed.Store(true)
 		return
 	}
-	q.cells[t&q.mask], q.ops[t&q.mask] = op.CQE, op
+	q.put(t, op)
 	q.tail.Store(t + 1)
+}
+
+// put fills the cell of position t.
+func (q *completionQueue) put(t uint64, op *engine.Op) {
+	c := &q.cells[t&q.mask]
+	c.UserData, c.Res, c.Flags = op.CQE.UserData, op.CQE.Res, op.CQE.Flags
+	c.event.of, c.event.word = &q.place, t+1
+	q.ops[t&q.mask] = op
+}
+
+// clear clears the readiness of the CQE at a position, counted from 1, once, and only
+// before it is consumed.
+func (q *completionQueue) clear(position uint64) bool {
+	c := &q.cleared[(position-1)&q.mask]
+	last := c.Load()
+	// Looked at after last: if the cell goes to a later CQE from here on and that is
+	// cleared, the exchange fails.
+	if last == position || q.head.Load() >= position {
+		return false
+	}
+	return c.CompareAndSwap(last, position)
 }
 
 // refill moves the backlog into the ring as far as there is room.
 func (q *completionQueue) refill() {
+	if q.overflowed.Load() {
+		q.collect()
+		q.refillFreed()
+	}
+}
+
+// refillFreed is refill with what room there is.
+func (q *completionQueue) refillFreed() {
 	if !q.overflowed.Load() {
 		return
 	}
 	q.mu.Lock()
 	t := q.tail.Load()
-	for t-q.head.Load() < uint64(len(q.cells)) {
+	for t-q.freed.Load() < uint64(len(q.cells)) {
 		op := q.backlog.Pop()
 		if op == nil {
 			break
 		}
-		q.cells[t&q.mask], q.ops[t&q.mask] = op.CQE, op
+		q.put(t, op)
 		t++
 		q.tail.Store(t)
 	}
@@ -98,29 +144,63 @@ func (q *completionQueue) refill() {
 
 // advance consumes n CQEs; more than there are, only those.
 func (q *completionQueue) advance(n uint64) {
-	head := q.head.Load()
-	n = min(n, q.tail.Load()-head)
-	for i := range n {
-		at := (head + i) & q.mask
-		op := q.ops[at]
-		q.ops[at] = nil
-		q.eng.Free(op)
+	for {
+		head := q.head.Load()
+		tail := q.tail.Load()
+		if n = min(n, tail-head); n == 0 {
+			return
+		}
+		// A consumer beside this one breaks the contract, but no operation.
+		if q.head.CompareAndSwap(head, head+n) {
+			if head+n == tail {
+				q.collect()
+			}
+			return
+		}
 	}
-	q.head.Store(head + n)
+}
+
+// collect frees what was consumed.
+func (q *completionQueue) collect() {
+	q.taking.Lock()
+	q.free()
+	q.taking.Unlock()
+}
+
+// free is collect with q.taking held.
+func (q *completionQueue) free() {
+	var done engine.Released
+	at, head := q.freed.Load(), q.head.Load()
+	for ; at != head; at++ {
+		op := &q.ops[at&q.mask]
+		done.Add(*op)
+		*op = nil
+	}
+	q.eng.Release(&done)
+	q.freed.Store(at)
 }
 
 // pop takes the oldest CQE.
 func (q *completionQueue) pop() (CQE, bool) {
 	q.taking.Lock()
 	defer q.taking.Unlock()
-	q.refill()
-	head := q.head.Load()
-	if q.tail.Load() == head {
-		return CQE{}, false
+	if q.overflowed.Load() {
+		q.free()
+		q.refillFreed()
 	}
-	cqe := q.cells[head&q.mask]
-	q.advance(1)
-	return cqe, true
+	for {
+		head, tail := q.head.Load(), q.tail.Load()
+		if tail == head {
+			return CQE{}, false
+		}
+		cqe := q.cells[head&q.mask]
+		if q.head.CompareAndSwap(head, head+1) {
+			if head+1 == tail {
+				q.free()
+			}
+			return cqe, true
+		}
+	}
 }
 
 // PeekCQE returns the oldest CQE without consuming it, or EAGAIN. It stays valid
@@ -178,9 +258,7 @@ func (r *Ring) CQESeen(cqe *CQE) {
 // CQAdvance consumes the n oldest CQEs; if there are fewer, those.
 func (r *Ring) CQAdvance(n int) {
 	if n > 0 && !r.closed.Load() {
-		r.cq.taking.Lock()
 		r.cq.advance(uint64(n))
-		r.cq.taking.Unlock()
 		r.roomMade()
 	}
 }

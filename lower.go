@@ -42,3 +42,29 @@ type lower interface {
 	// close releases everything. No operation is running.
 	close() error
 }
+
+// direct is a lower that is a ring itself, with io_uring's rules its own. Nothing
+// is released to it by the engine, which only knows what is alive. All but block
+// belong to the engine's owner.
+type direct interface {
+	lower
+
+	// takePushed hands down up to so many of the SQEs pushed, and chains whole.
+	takePushed(sqes int)
+	// acceptOwn hands down the private entries, up to a bad one.
+	acceptOwn() (n int, stopped bool, err error)
+	// has reports whether reap would find something.
+	has() bool
+	// reap delivers what the kernel has completed and returns how much that was,
+	// and woken with those added who wait for it. completionQueue.mu is held.
+	reap(woken wakeList) (wakeList, uint64)
+
+	// block sleeps in the kernel, with its thread, until w is fired or has what it
+	// needs, or anything else ends the sleep. The harvester calls it.
+	block(w *waiter)
+	// alert ends such a sleep if it is for more than one completion. Anybody calls
+	// it, on a ring that is not closed.
+	alert()
+	// adopt ties the ring to the calling goroutine's thread, for ever.
+	adopt() error
+}

@@ -39,6 +39,8 @@ type Ring struct {
 	sq   submissionQueue
 	cq   completionQueue
 	low  lower
+	// direct is low again if that is a ring itself, else nil.
+	direct direct
 
 	// owner is the ownership of the engine and of everything below it that says
 	// so. Who finds it taken, and need not wait, leaves again set; who gives it up
@@ -52,14 +54,19 @@ type Ring struct {
 	harvester  atomic.Bool  // somebody harvests
 	ownHarvest func()       // harvestLoop: a method value made for each start would be allocated
 	parked     atomic.Int64 // waiters who cannot
+	bystanders atomic.Int64 // waiters who could, and do not
+
+	entries entryTable               // the kept ones
+	wakers  atomic.Pointer[[]*Waker] // lent to a wakeList
 
 	worker     *ring.Parker   // the dedicated worker's, with WithWorker
 	background sync.WaitGroup // the dedicated worker
 
 	began   time.Time
-	stopped atomic.Bool   // no more intake
-	closed  atomic.Bool   // everything is over
-	closing chan struct{} // holds a token while somebody closes: one at a time
+	stopped atomic.Bool           // no more intake
+	closed  atomic.Bool           // everything is over
+	failure atomic.Pointer[error] // why completions no longer come by themselves
+	closing chan struct{}         // holds a token while somebody closes: one at a time
 
 	stat counters
 }
@@ -95,10 +102,25 @@ func New(entries int, opts ...Option) (*Ring, error) {
 		return nil, err
 	}
 	r.low = low
-	if o.worker {
+	if r.direct, _ = low.(direct); r.direct == nil {
+		r.opts.locked = false
+		r.opts.worker = o.worker || o.setup&SetupSQPoll != 0
+	} else if !o.worker {
+		r.eng.AllowLent(entries)
+		r.sq.lend(r.eng)
+	}
+	if r.opts.worker {
 		r.worker = new(ring.Parker)
 		r.background.Add(1)
-		go r.work()
+		if r.opts.locked {
+			adopted := make(chan error)
+			go r.workLocked(adopted)
+			if err := <-adopted; err != nil {
+				return nil, errors.Join(fmt.Errorf("aioring: kernel %q: %w", low.name(), err), low.close())
+			}
+		} else {
+			go r.work()
+		}
 		r.ensureHarvest()
 	}
 	return r, nil
@@ -142,7 +164,7 @@ func (r *Ring) drive() {
 // The owner calls it.
 func (r *Ring) turn(sqes int) {
 	r.take(sqes)
-	if !r.closed.Load() {
+	if r.direct == nil && !r.closed.Load() {
 		r.start()
 	}
 }
@@ -154,6 +176,10 @@ func (r *Ring) take(sqes int) {
 	r.again.Store(false)
 	if r.closed.Load() {
 		return // a late request: there is nothing any more
+	}
+	if r.direct != nil {
+		r.direct.takePushed(sqes)
+		return
 	}
 	r.low.settle()
 	now := r.now()
@@ -213,25 +239,37 @@ func (r *Ring) release() {
 // deliver hands out the final CQEs there are.
 func (r *Ring) deliver(woken *wakeList) {
 	op := r.eng.NextCompleted()
-	if op == nil && !r.stopped.Load() {
+	if op == nil && !r.stopped.Load() && (r.direct == nil || !r.direct.has()) {
 		return
 	}
 	n := uint64(0)
+	if r.cq.crowded() {
+		r.cq.collect()
+	}
 	r.cq.mu.Lock()
 	for ; op != nil; op = r.eng.NextCompleted() {
 		n++
-		if c, _ := op.Owner.(*call); c != nil {
-			c.cqe, c.op = op.CQE, nil
-			woken.add(&c.waiter)
-			r.eng.Free(op)
-		} else {
+		switch owner := op.Owner.(type) {
+		case nil:
 			r.cq.post(op)
+		case *call:
+			owner.end(op.CQE, woken)
+			r.eng.Free(op)
+		case *member:
+			owner.end(op.CQE, woken)
+			r.eng.Free(op)
 		}
+	}
+	if r.direct != nil {
+		more := uint64(0)
+		*woken, more = r.direct.reap(*woken)
+		n += more
 	}
 	r.eng.Delivered(int(n)) // after the posts: who finds the ring quiet finds them
 	r.cq.fire(woken)
 	if r.stopped.Load() && r.quiet() {
 		r.cq.fireAll(woken)
+		woken.end = true
 	}
 	r.cq.mu.Unlock()
 	r.stat.completed.Add(n)
@@ -259,6 +297,34 @@ func (r *Ring) work() {
 	}
 }
 
+// workLocked is work on a thread of its own, which alone enters the kernel: it
+// harvests too.
+func (r *Ring) workLocked(adopted chan<- error) {
+	defer r.background.Done()
+	err := r.direct.adopt()
+	adopted <- err
+	for err == nil && !r.closed.Load() {
+		r.owner.Lock()
+		r.turn(turnSQEs)
+		r.release()
+		r.low.prepareSleep()
+		if r.again.Load() || r.closed.Load() || r.low.poll() > 0 {
+			r.low.cancelSleep()
+			continue
+		}
+		r.low.sleep()
+	}
+}
+
+// wakeWorker ends the dedicated worker's sleep.
+func (r *Ring) wakeWorker() {
+	if r.opts.locked {
+		r.low.wake()
+	} else {
+		r.worker.Wake()
+	}
+}
+
 // Shutdown takes no more operations and waits until every one taken has its
 // final CQE. CQEs can be reaped meanwhile and afterwards; when there are none
 // left, waiting calls return [ErrClosed]. SQEs that were filled and not submitted
@@ -266,7 +332,11 @@ func (r *Ring) work() {
 // on; Shutdown may be called again.
 func (r *Ring) Shutdown(ctx context.Context) error {
 	r.stop()
-	return r.awaitQuiet(ctx)
+	if err := r.awaitQuiet(ctx); err != nil {
+		return err
+	}
+	r.entries.end() // here too: when Shutdown returns it is so
+	return nil
 }
 
 // stop ends the intake.
@@ -315,14 +385,14 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 	abandoned.Delete(r)
 
 	r.closed.Store(true)
-	var woken wakeList
+	woken := wakeList{end: true}
 	r.cq.mu.Lock()
 	r.cq.fireAll(&woken)
 	r.cq.mu.Unlock()
 	r.signal(&woken)
 	r.low.wake()
 	if r.worker != nil {
-		r.worker.Wake()
+		r.wakeWorker()
 	}
 	r.background.Wait()
 	// Whoever still harvests for itself was fired, and leaves.
@@ -333,6 +403,29 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 	r.owner.Lock()
 	defer r.owner.Unlock()
 	return r.low.close()
+}
+
+// gone is why the ring takes nothing more.
+func (r *Ring) gone() error {
+	if err := r.failure.Load(); err != nil && !r.closed.Load() {
+		return *err
+	}
+	return ErrClosed
+}
+
+// fail is called when completions no longer come by themselves: the intake ends, and
+// whoever waits for more than there is gets the error. What was accepted still ends.
+// Any goroutine but the engine's owner may call it.
+func (r *Ring) fail(err error) {
+	if !r.failure.CompareAndSwap(nil, &err) {
+		return
+	}
+	r.stop()
+	woken := wakeList{end: true}
+	r.cq.mu.Lock()
+	r.cq.fireAll(&woken)
+	r.cq.mu.Unlock()
+	r.signal(&woken)
 }
 
 // held names what is under way.

@@ -2,6 +2,7 @@ package aioring
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 // engine drains it.
 type submissionQueue struct {
 	entries []SQE
+	lent    []*engine.Op // in place of entries where the kernel is a ring itself
 	mask    uint32
 	head    uint32 // the next to submit
 	tail    uint32 // the next to hand out
@@ -28,6 +30,14 @@ func (q *submissionQueue) init(entries int) {
 	q.shared = ring.NewMPSC[SQE](entries)
 }
 
+// lend fills the array with operations of the engine, whose SQEs are handed out.
+func (q *submissionQueue) lend(eng *engine.Engine) {
+	q.lent = make([]*engine.Op, len(q.entries))
+	for i := range q.lent {
+		q.lent[i] = eng.Lend()
+	}
+}
+
 // GetSQE hands out the next free entry, cleared, or nil when all are filled: then
 // Submit. The entry is submitted by the next Submit, whether it was prepared or
 // not (unprepared it is a NOP), and must not be touched after that.
@@ -35,6 +45,10 @@ func (r *Ring) GetSQE() *SQE {
 	q := &r.sq
 	if q.tail-q.head == uint32(len(q.entries)) || r.stopped.Load() {
 		return nil
+	}
+	if q.lent != nil {
+		q.tail++
+		return &q.lent[(q.tail-1)&q.mask].SQE // cleared when it was freed
 	}
 	sqe := &q.entries[q.tail&q.mask]
 	*sqe = SQE{}
@@ -76,7 +90,7 @@ func (r *Ring) SubmitAndWait(n int) (int, error) {
 // that others are left.
 func (r *Ring) submit() (n int, stopped bool, err error) {
 	if r.stopped.Load() {
-		return 0, false, ErrClosed
+		return 0, false, r.gone()
 	}
 	if r.sq.head == r.sq.tail {
 		r.kick() // as io_uring's does, it helps what is under way
@@ -88,14 +102,28 @@ func (r *Ring) submit() (n int, stopped bool, err error) {
 	r.owner.Lock()
 	if r.stopped.Load() {
 		r.owner.Unlock()
-		return 0, false, ErrClosed
+		return 0, false, r.gone()
 	}
 	r.take(r.sq.shared.Cap()) // what was pushed before goes first
-	n, stopped, err = r.acceptOwn()
-	r.start()
+	if r.direct != nil {
+		n, stopped, err = r.direct.acceptOwn()
+	} else {
+		n, stopped, err = r.acceptOwn()
+		r.start()
+	}
 	r.release()
 	r.drive()
 	return n, stopped, err
+}
+
+// reserve claims room for operations, that of consumed ones too.
+func (r *Ring) reserve(n int, bytes int64) error {
+	err := r.eng.Reserve(n, bytes)
+	if err != nil && r.cq.freed.Load() != r.cq.head.Load() {
+		r.cq.collect()
+		err = r.eng.Reserve(n, bytes)
+	}
+	return err
 }
 
 // acceptOwn gives the engine the private entries, up to a bad one. The owner
@@ -105,7 +133,7 @@ func (r *Ring) acceptOwn() (n int, stopped bool, err error) {
 	now := r.now()
 	for q.head != q.tail {
 		sqe := &q.entries[q.head&q.mask]
-		if r.eng.Reserve(1, sqe.Bytes()) != nil {
+		if r.reserve(1, sqe.Bytes()) != nil {
 			if n == 0 {
 				err = syscall.EAGAIN
 			}
@@ -157,7 +185,7 @@ func (r *Ring) publish() (n int, stopped bool, err error) {
 // push publishes one SQE.
 func (r *Ring) push(sqe *SQE) error {
 	bytes := sqe.Bytes()
-	if err := r.eng.Reserve(1, bytes); err != nil {
+	if err := r.reserve(1, bytes); err != nil {
 		return isFull(err)
 	}
 	r.intake.Add(1)
@@ -165,7 +193,7 @@ func (r *Ring) push(sqe *SQE) error {
 		r.intake.Add(-1)
 		r.eng.Unreserve(1, bytes)
 		r.kick() // a full ring wants draining; Close may have seen intake
-		return pushError(status)
+		return r.pushError(status)
 	}
 	return nil
 }
@@ -177,7 +205,7 @@ func (r *Ring) pushed() {
 		return
 	}
 	r.again.Store(true)
-	r.worker.Wake()
+	r.wakeWorker()
 }
 
 // Push submits operations from any goroutine: all of them, contiguous and in
@@ -191,7 +219,7 @@ func (r *Ring) pushed() {
 // may be a moment after Push returns; SQE.Keep does not stop an explicit close.
 func (r *Ring) Push(sqes ...SQE) error {
 	if r.stopped.Load() {
-		return ErrClosed
+		return r.gone()
 	}
 	if len(sqes) == 0 {
 		return nil
@@ -200,27 +228,43 @@ func (r *Ring) Push(sqes ...SQE) error {
 	for i := range sqes {
 		bytes += sqes[i].Bytes()
 	}
-	if err := r.eng.Reserve(len(sqes), bytes); err != nil {
+	if err := r.reserve(len(sqes), bytes); err != nil {
 		if len(sqes) > min(r.opts.maxOps, r.sq.shared.Cap()) || len(sqes) > 1 && r.opts.maxBytes > 0 && bytes > r.opts.maxBytes {
 			return ErrTooBig
 		}
 		return isFull(err)
+	}
+	if last := &sqes[len(sqes)-1]; r.direct != nil && last.Flags&linkFlags != 0 {
+		// A chain ends with the batch: it must not go on in somebody else's.
+		sqes = slices.Clone(sqes)
+		sqes[len(sqes)-1].Flags &^= linkFlags
 	}
 	r.intake.Add(int64(len(sqes)))
 	if status := r.sq.shared.PushN(sqes); status != ring.OK {
 		r.intake.Add(-int64(len(sqes)))
 		r.eng.Unreserve(len(sqes), bytes)
 		r.kick() // a full ring wants draining
-		return pushError(status)
+		return r.pushError(status)
 	}
 	r.pushed()
 	return nil
 }
 
+// linkFlags are io_uring's IOSQE_IO_LINK and IOSQE_IO_HARDLINK.
+const linkFlags = 1<<2 | 1<<3
+
 // PushContext is Push that waits, until ctx ends, for the room that it lacks. Among
 // those who wait there is no order: a large batch may wait for long beside small
 // ones.
 func (r *Ring) PushContext(ctx context.Context, sqes ...SQE) error {
+	err := r.Push(sqes...)
+	if err != ErrFull {
+		return err
+	}
+	// Counted first, tried again second: who makes room between the two sees that
+	// somebody waits for it.
+	r.cq.pushing.Add(1)
+	defer r.cq.pushing.Add(-1)
 	for {
 		seen := r.cq.room.Load()
 		err := r.Push(sqes...)
@@ -233,10 +277,10 @@ func (r *Ring) PushContext(ctx context.Context, sqes ...SQE) error {
 	}
 }
 
-func pushError(status ring.Status) error {
+func (r *Ring) pushError(status ring.Status) error {
 	switch status {
 	case ring.Closed:
-		return ErrClosed
+		return r.gone()
 	case ring.TooBig:
 		return ErrTooBig
 	}
@@ -249,6 +293,13 @@ type call struct {
 	cqe       CQE
 	op        *engine.Op  // once started; the engine's owner's
 	cancelled atomic.Bool // whoever starts it ends it instead
+}
+
+// end is the operation's end.
+func (c *call) end(cqe engine.CQE, woken *wakeList) {
+	c.cqe = CQE{UserData: cqe.UserData, Res: cqe.Res, Flags: cqe.Flags}
+	c.op = nil
+	woken.add(&c.waiter)
 }
 
 var calls sync.Pool

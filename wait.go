@@ -12,6 +12,7 @@ import (
 // follows when the locks are gone.
 type waiter struct {
 	need       uint64 // CQEs in the ring; for a pusher, the count of room it saw
+	all        bool   // need is not a number of CQEs
 	fired      atomic.Bool
 	harvesting atomic.Bool // it sleeps in the kernel's event queue, not on ch
 	ch         chan struct{}
@@ -56,8 +57,23 @@ func (l *waiterList) remove(w *waiter) {
 	w.list, w.prev, w.next = nil, nil, nil
 }
 
-// wakeList collects fired waiters until it is time to signal them.
-type wakeList struct{ head *waiter }
+// wakeList collects whom to wake when no lock is held.
+type wakeList struct {
+	head   *waiter   // fired
+	wakers *[]*Waker // of kept entries; nil if there are none
+	end    bool      // nothing more will come for kept entries
+}
+
+// wake adds a waker, which is nobody else's. The slice is lent by the ring, so that
+// none is made for each batch.
+func (l *wakeList) wake(w *Waker, r *Ring) {
+	if l.wakers == nil {
+		if l.wakers = r.wakers.Swap(nil); l.wakers == nil {
+			l.wakers = new([]*Waker)
+		}
+	}
+	*l.wakers = append(*l.wakers, w)
+}
 
 // add fires a waiter, which is in no list.
 func (l *wakeList) add(w *waiter) {
@@ -105,6 +121,17 @@ func (r *Ring) signal(woken *wakeList) {
 		}
 		w = next
 	}
+	if woken.wakers != nil {
+		for _, w := range *woken.wakers {
+			w.Wake()
+		}
+		clear(*woken.wakers)
+		*woken.wakers = (*woken.wakers)[:0]
+		r.wakers.Store(woken.wakers)
+	}
+	if woken.end {
+		r.entries.end()
+	}
 }
 
 // rouse wakes the waiters whose needs are met by what is in the ring.
@@ -132,6 +159,9 @@ func (r *Ring) met(l *waiterList, need uint64) (bool, error) {
 	if r.cq.ready() >= min(need, uint64(len(r.cq.cells))) {
 		return true, nil
 	}
+	if r.failure.Load() != nil {
+		return true, r.gone()
+	}
 	if r.stopped.Load() && r.quiet() {
 		// No more will come. Look again: quiet was false until the last was posted.
 		r.cq.refill()
@@ -153,20 +183,20 @@ func (r *Ring) awaitQuiet(ctx context.Context) error {
 	return r.awaitIn(ctx, &r.cq.idlers, 0)
 }
 
-// awaitRoom waits until room was made since room was read as seen.
+// awaitRoom waits until room was made since room was read as seen. The caller is
+// counted in pushing.
 func (r *Ring) awaitRoom(ctx context.Context, seen uint64) error {
-	r.cq.pushing.Add(1)
-	defer r.cq.pushing.Add(-1)
 	return r.awaitIn(ctx, &r.cq.pushers, seen)
 }
 
 // roomMade says that a push may succeed which failed before.
 func (r *Ring) roomMade() {
 	q := &r.cq
-	q.room.Add(1)
+	// After the room was made: who is not counted yet will look for it.
 	if q.pushing.Load() == 0 {
 		return
 	}
+	q.room.Add(1)
 	var woken wakeList
 	q.mu.Lock()
 	for w := q.pushers.head; w != nil; w = q.pushers.head {
@@ -185,6 +215,7 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 		return err
 	}
 	w := newWaiter(need)
+	w.all = l != &r.cq.waiters
 	defer waiters.Put(w)
 	for {
 		r.cq.mu.Lock()
@@ -215,6 +246,10 @@ func (r *Ring) park(ctx context.Context, w *waiter) error {
 		r.parked.Add(1)
 		defer r.parked.Add(-1)
 		r.ensureHarvest()
+	} else {
+		r.bystanders.Add(1)
+		defer r.bystanders.Add(-1)
+		r.alert()
 	}
 	select {
 	case <-w.ch:
@@ -276,6 +311,9 @@ func (r *Ring) wantsHarvest() bool {
 	if r.closed.Load() {
 		return false
 	}
+	if r.failure.Load() != nil {
+		return r.low.harvests() // until the last is in
+	}
 	return r.parked.Load() > 0 || r.low.waiting() > 0 || r.opts.worker
 }
 
@@ -283,6 +321,16 @@ func (r *Ring) wantsHarvest() bool {
 func (r *Ring) ensureHarvest() {
 	if r.takeHarvest() {
 		go r.ownHarvest() // Close waits for the role, not for the goroutine
+	} else {
+		r.alert()
+	}
+}
+
+// alert tells whoever sleeps in the kernel for several completions that somebody
+// else, counted in parked or bystanders, wants to know of the first.
+func (r *Ring) alert() {
+	if r.direct != nil {
+		r.direct.alert()
 	}
 }
 
@@ -296,18 +344,26 @@ func (r *Ring) harvestLoop() {
 func (r *Ring) harvest(w *waiter) {
 	over := func() bool {
 		if w != nil {
-			return w.fired.Load()
+			return w.fired.Load() || !r.low.harvests()
 		}
 		return !r.wantsHarvest()
 	}
+	bring := r.kick
+	if r.direct != nil {
+		bring = r.bring // only an owner can take what is there: wait for that
+	}
 	for !over() {
 		if r.low.poll() > 0 {
-			r.kick()
+			bring()
 			continue
 		}
 		runtime.Gosched() // let those run who would submit more
 		if over() || r.low.poll() > 0 {
-			r.kick()
+			bring()
+			continue
+		}
+		if r.direct != nil && w != nil {
+			r.direct.block(w)
 			continue
 		}
 		r.low.prepareSleep()
@@ -321,9 +377,33 @@ func (r *Ring) harvest(w *waiter) {
 	}
 }
 
+// bring is a turn of the engine, waited for.
+func (r *Ring) bring() { r.own(func() {}) }
+
+// glance takes what is there, unless somebody is just doing so.
+func (r *Ring) glance() {
+	if r.owner.TryLock() {
+		r.turn(turnSQEs)
+		r.release()
+		r.drive()
+	}
+}
+
+// lacking is how many completions a waiter needs at least, 1 or more.
+func (r *Ring) lacking(w *waiter) uint64 {
+	ready := r.cq.ready()
+	need := min(w.need, uint64(len(r.cq.cells)))
+	if w.all || need <= ready || r.bystanders.Load()+r.parked.Load() > 0 {
+		return 1
+	}
+	return need - ready
+}
+
 // look fetches what is there without waiting, and reports whether a CQE is.
 func (r *Ring) look() bool {
-	if r.takeHarvest() {
+	if r.direct != nil {
+		r.glance()
+	} else if r.takeHarvest() {
 		if r.low.poll() > 0 {
 			r.kick()
 		}

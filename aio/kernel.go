@@ -78,8 +78,9 @@ type Kernel interface {
 	// not woken.
 	CloseKqueue(kq int) Errno
 
-	// Limits reads the limits in force now. With an error they may still be good:
-	// what could be read, and defaults; or they are zero, and nothing is known.
+	// Limits reads the limits in force now. With an error come those that were
+	// known before of what may not be read now, as in a sandbox: all of them may be
+	// out of date, and the kernel's refusals tell.
 	Limits() (Limits, error)
 
 	// Fstat, Dup and Close are fstat(2), fcntl(F_DUPFD_CLOEXEC) and close(2) on
@@ -90,16 +91,19 @@ type Kernel interface {
 }
 
 // Limits are the numbers that bound AIO. Source: aio(4); FreeBSD
-// sys/kern/vfs_aio.c. The manual page swaps two of the descriptions; these are
-// the code's.
+// sys/kern/vfs_aio.c and sys_socket.c. The manual page swaps two of the
+// descriptions; these are the code's. p1003_1b.aio_listio_max is MaxQueuePerProc
+// by another name, p1003_1b.aio_max a constant that bounds nothing.
 type Limits struct {
 	MaxQueue        int  // vfs.aio.max_aio_queue: jobs accepted and not reaped, whole system
 	MaxQueuePerProc int  // vfs.aio.max_aio_queue_per_proc: the same for one process, and the longest list
 	MaxPerProc      int  // vfs.aio.max_aio_per_proc: jobs of one process that run at once
 	MaxProcs        int  // vfs.aio.max_aio_procs: daemons, whole system
-	MaxBuf          int  // vfs.aio.max_buf_aio: raw-disk requests with mapped buffers, one process
+	TargetProcs     int  // vfs.aio.target_aio_procs: of these, those that stay when idle
+	MaxBuf          int  // vfs.aio.max_buf_aio: raw-disk requests with mapped buffers, one process, and elements of one job
+	MaxSocketProcs  int  // kern.ipc.aio.max_procs: daemons for sockets, whole system
 	QueueCount      int  // vfs.aio.num_queue_count: jobs accepted and not reaped now, whole system
-	EnableUnsafe    bool // vfs.aio.enable_unsafe
+	EnableUnsafe    bool // vfs.aio.enable_unsafe: what may block a daemon for ever is accepted
 }
 
 // FileType is what a descriptor refers to, as far as routing cares.

@@ -3,6 +3,7 @@ package aio
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -46,6 +47,7 @@ const (
 type FreeBSD struct {
 	HostFiles
 	osreldate uint32
+	known     atomic.Pointer[Limits] // what Limits has read last, for where it may not
 }
 
 var _ Kernel = (*FreeBSD)(nil)
@@ -58,7 +60,9 @@ func NewFreeBSD() (*FreeBSD, error) {
 	if err != nil {
 		return nil, fmt.Errorf("aio: sysctl kern.osreldate: %w", err)
 	}
-	return &FreeBSD{osreldate: osreldate}, nil
+	k := &FreeBSD{osreldate: osreldate}
+	_, _ = k.Limits() // now, before the process gives up its right to ask
+	return k, nil
 }
 
 func (k *FreeBSD) Name() string { return "freebsd" }
@@ -219,8 +223,3 @@ func limitOf(wait *unix.Timespec, timeout time.Duration) *unix.Timespec {
 }
 
 func (k *FreeBSD) CloseKqueue(kq int) Errno { return errnoOf(unix.Close(kq)) }
-
-// Limits asks the kernel for each number. With an error, a [*SysctlError], the
-// limits are good all the same: those that could be read, and the defaults of
-// aio(4) for the others. In capability mode most of them cannot be read.
-func (k *FreeBSD) Limits() (Limits, error) { return limits(ReadSysctl) }

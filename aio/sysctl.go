@@ -13,40 +13,25 @@ type Sysctl struct {
 	Meaning  string
 }
 
-// The names that more than one place speaks of.
-const (
-	sysctlMaxQueue        = "vfs.aio.max_aio_queue"
-	sysctlMaxQueuePerProc = "vfs.aio.max_aio_queue_per_proc"
-	sysctlMaxPerProc      = "vfs.aio.max_aio_per_proc"
-	sysctlMaxProcs        = "vfs.aio.max_aio_procs"
-	sysctlMaxBuf          = "vfs.aio.max_buf_aio"
-	sysctlQueueCount      = "vfs.aio.num_queue_count"
-	sysctlEnableUnsafe    = "vfs.aio.enable_unsafe"
-
-	// The longest list, which POSIX wants to be known, is max_aio_queue_per_proc
-	// under another name, and may be read in capability mode.
-	sysctlListMax = "p1003_1b.aio_listio_max"
-)
-
-// sysctls is the table, limits first.
-var sysctls = []Sysctl{
-	{sysctlMaxQueue, 1024, true, "jobs accepted and not reaped, whole system, all jails"},
-	{sysctlMaxQueuePerProc, 256, true, "jobs accepted and not reaped, one process; also the longest list of lio_listio and aio_suspend"},
-	{sysctlMaxPerProc, 32, true, "jobs of one process that daemons run at once"},
-	{sysctlMaxProcs, 32, true, "daemons that run jobs on files, whole system"},
+// sysctlTable is limits first.
+var sysctlTable = []Sysctl{
+	{"vfs.aio.max_aio_queue", 1024, true, "jobs accepted and not reaped, whole system, all jails"},
+	{"vfs.aio.max_aio_queue_per_proc", 256, true, "jobs accepted and not reaped, one process; also the longest list of lio_listio and aio_suspend"},
+	{"vfs.aio.max_aio_per_proc", 32, true, "jobs of one process that daemons run at once"},
+	{"vfs.aio.max_aio_procs", 32, true, "daemons that run jobs on files, whole system"},
 	{"vfs.aio.target_aio_procs", 4, true, "daemons started at a process's first job and kept when idle"},
 	{"vfs.aio.aiod_lifetime", 0, true, "how long a daemon above the target stays idle, in clock ticks"},
-	{sysctlMaxBuf, 16, true, "requests to disks that need mapped buffers, one process; also the most parts of a vectored job on a disk"},
-	{sysctlEnableUnsafe, 0, true, "1 lets daemons run jobs on pipes, ttys and remote files, which may block them for ever"},
+	{"vfs.aio.max_buf_aio", 16, true, "requests to disks that need mapped buffers, one process; also the most parts of a vectored job on a disk"},
+	{"vfs.aio.enable_unsafe", 0, true, "1 lets daemons run jobs on pipes, ttys and remote files, which may block them for ever"},
 	{"vfs.aio.unsafe_warningcnt", 1, true, "console warnings about such jobs still to come"},
-	{sysctlQueueCount, 0, false, "jobs accepted and not reaped now, whole system"},
+	{"vfs.aio.num_queue_count", 0, false, "jobs accepted and not reaped now, whole system"},
 	{"vfs.aio.num_aio_procs", 0, false, "daemons there are now"},
 	{"vfs.aio.num_buf_aio", 0, false, "requests to disks with mapped buffers now"},
 	{"vfs.aio.num_unmapped_aio", 0, false, "requests to disks with unmapped buffers now"},
 	{"kern.ipc.aio.max_procs", 32, true, "daemons that run jobs on sockets, whole system"},
 	{"kern.ipc.aio.target_procs", 4, false, "socket daemons kept when idle"},
 	{"kern.ipc.aio.num_procs", 0, false, "socket daemons there are now"},
-	{sysctlListMax, 256, false, "vfs.aio.max_aio_queue_per_proc by its POSIX name"},
+	{"p1003_1b.aio_listio_max", 256, false, "vfs.aio.max_aio_queue_per_proc by its POSIX name"},
 	{"p1003_1b.aio_max", 1024, false, "a constant: it does not follow vfs.aio.max_aio_queue"},
 	{"p1003_1b.aio_prio_delta_max", 0, false, "0: jobs have no priorities"},
 	{"kern.maxphys", 0, false, "bytes of the largest single part of a job on a disk"},
@@ -55,12 +40,12 @@ var sysctls = []Sysctl{
 
 // Sysctls lists them: the limits, then the gauges, then what lies around. The
 // caller owns the slice. [ReadSysctl] reads one.
-func Sysctls() []Sysctl { return append([]Sysctl(nil), sysctls...) }
+func Sysctls() []Sysctl { return append([]Sysctl(nil), sysctlTable...) }
 
 // SysctlError says which number could not be read, and why.
 type SysctlError struct {
 	Name           string
-	Err            error // EPERM in capability mode, ENOENT for a name the kernel lacks
+	Err            Errno // EPERM in capability mode, ENOENT for a name the kernel lacks
 	CapabilityMode bool  // the process is in capability mode
 }
 
@@ -73,39 +58,3 @@ func (e *SysctlError) Error() string {
 }
 
 func (e *SysctlError) Unwrap() error { return e.Err }
-
-// limits makes Limits of what read answers. A number that cannot be read has its
-// default, but for the per-process limit, which has a second name. The error is
-// the first one that cost a number.
-func limits(read func(name string) (int64, error)) (Limits, error) {
-	var failure error
-	number := func(name string) int {
-		v, err := read(name)
-		if err == nil {
-			return int(v)
-		}
-		if name == sysctlMaxQueuePerProc {
-			if v, err := read(sysctlListMax); err == nil {
-				return int(v)
-			}
-		}
-		if failure == nil {
-			failure = err
-		}
-		for _, s := range sysctls {
-			if s.Name == name {
-				return int(s.Default)
-			}
-		}
-		return 0
-	}
-	return Limits{
-		MaxQueue:        number(sysctlMaxQueue),
-		MaxQueuePerProc: number(sysctlMaxQueuePerProc),
-		MaxPerProc:      number(sysctlMaxPerProc),
-		MaxProcs:        number(sysctlMaxProcs),
-		MaxBuf:          number(sysctlMaxBuf),
-		QueueCount:      number(sysctlQueueCount),
-		EnableUnsafe:    number(sysctlEnableUnsafe) != 0,
-	}, failure
-}

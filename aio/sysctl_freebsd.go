@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadSysctl reads an integer of the kernel's by name, of 4 or 8 bytes. The error
-// is a [*SysctlError].
+// ReadSysctl reads an integer of the kernel's by name, of 4 or 8 bytes: it is told
+// from anything else by its length alone. The error is a [*SysctlError].
 func ReadSysctl(name string) (int64, error) {
 	raw, err := unix.SysctlRaw(name)
 	if err == nil {
@@ -20,7 +20,11 @@ func ReadSysctl(name string) (int64, error) {
 		}
 		err = unix.EFTYPE // not an integer
 	}
-	return 0, &SysctlError{Name: name, Err: err, CapabilityMode: CapabilityMode()}
+	return 0, sysctlError(name, err)
+}
+
+func sysctlError(name string, err error) error {
+	return &SysctlError{Name: name, Err: errnoOf(err), CapabilityMode: CapabilityMode()}
 }
 
 // CapabilityMode reports whether the process has given up global names, as

@@ -28,8 +28,8 @@ var budgets struct {
 }
 
 // ShareBudget returns the Budget of a kernel, the same for all that ask while one
-// of them has not called Release. Where the limits cannot be read (in a sandbox)
-// it begins with those that the kernel's Limits assumes, if it does.
+// of them has not called Release. A kernel that may not read its limits but knows
+// what they were is believed.
 func ShareBudget(k aio.Kernel) (*Budget, error) {
 	budgets.Lock()
 	defer budgets.Unlock()
@@ -42,7 +42,7 @@ func ShareBudget(k aio.Kernel) (*Budget, error) {
 	if err != nil && l == (aio.Limits{}) {
 		return nil, err
 	}
-	b.obey(l)
+	b.limit.Store(limitOf(l))
 	if budgets.of == nil {
 		budgets.of = make(map[aio.Kernel]*Budget)
 	}
@@ -59,19 +59,18 @@ func (b *Budget) Release() {
 	}
 }
 
-// Reread asks the kernel for its limits again. With an error what is known holds.
+// Reread asks the kernel for its limits again. When that fails, as it may in a
+// sandbox, the limit stays: it may have been learned from a refusal.
 func (b *Budget) Reread() error {
 	l, err := b.kernel.Limits()
 	if err != nil {
 		return err
 	}
-	b.obey(l)
+	b.limit.Store(limitOf(l))
 	return nil
 }
 
-func (b *Budget) obey(l aio.Limits) {
-	b.limit.Store(int64(max(1, min(l.MaxQueuePerProc, l.MaxQueue))))
-}
+func limitOf(l aio.Limits) int64 { return int64(max(1, min(l.MaxQueuePerProc, l.MaxQueue))) }
 
 // tooLong learns from the refusal of a list of n jobs: the limit is lower now. If
 // the sysctls do not say so, or cannot be read (in a sandbox), half of n it is.

@@ -20,7 +20,8 @@ const hopCapacity = 1024
 //
 // Everyone waits in the way natural to the queue. A channel blocks. The two
 // others refuse when they are full, and their producers yield and try again;
-// xsync's has nothing but that for its consumer too, ours has a [ring.Parker].
+// xsync's has nothing but that for its consumer too, ours has a [ring.Parker], which
+// sleeps when there is nothing, as a channel's receiver does.
 // Ours also gives a consumer what is there in batches, and takes batches: of 1
 // and of 16. A channel and xsync's queue have no call for a batch.
 func BenchmarkHop(b *testing.B) {
@@ -126,7 +127,7 @@ func hopXsync(b *testing.B, producers int) (sum uint64) {
 
 func hopSingly(b *testing.B, producers int) (sum uint64) {
 	q := ring.NewMPSC[hopItem](hopCapacity)
-	p := &ring.Parker{Spin: ring.DefaultSpin}
+	p := new(ring.Parker)
 	hopRun(b, producers, func(items *[hopBurst]hopItem, n int) {
 		for i := range n {
 			for q.Push(items[i%hopBurst]) != ring.OK {
@@ -140,7 +141,7 @@ func hopSingly(b *testing.B, producers int) (sum uint64) {
 
 func hopInBatches(b *testing.B, producers int) (sum uint64) {
 	q := ring.NewMPSC[hopItem](hopCapacity)
-	p := &ring.Parker{Spin: ring.DefaultSpin}
+	p := new(ring.Parker)
 	hopRun(b, producers, func(items *[hopBurst]hopItem, n int) {
 		for n > 0 {
 			batch := items[:min(hopBurst, n)]

@@ -19,10 +19,15 @@ const (
 
 // kernels are those present on this system.
 func kernels() []string {
+	kernels := []string{aioring.KernelThreads, aioring.KernelSim}
 	if runtime.GOOS == "freebsd" {
-		return []string{aioring.KernelFreeBSD, aioring.KernelThreads, aioring.KernelSim}
+		return append(kernels, aioring.KernelFreeBSD)
 	}
-	return []string{aioring.KernelThreads, aioring.KernelSim}
+	if r, err := aioring.New(1, aioring.WithKernel(aioring.KernelURing)); err == nil {
+		r.Close()
+		kernels = append(kernels, aioring.KernelURing)
+	}
+	return kernels
 }
 
 // dataFile is a file of fileSize bytes, in the page cache.

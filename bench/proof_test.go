@@ -43,33 +43,41 @@ type queue[T any] interface {
 // first sees how many it will take, and then makes room. No step may give another
 // answer than the model's: PopBatch takes everything that is there and for which
 // it has room; Full, Empty, Len, Closed and Drained are true at some moment.
+//
+// A call of an entry does take effect at one moment. Its model is a register that
+// counts events.
 func TestLinearizable(t *testing.T) {
 	histories := 10_000
 	if testing.Short() || raceDetector { // which makes porcupine slow, too
 		histories = 1_000
 	}
 	for _, c := range []struct {
-		name      string
-		producers int
-		make      func(capacity int) queue[wide]
+		name   string
+		model  porcupine.Model
+		record func(seed uint64, seen map[string]int) []porcupine.Operation
 	}{
-		{"MPSC", 3, func(c int) queue[wide] { return ring.NewMPSC[wide](c) }},
-		{"SPSC", 1, func(c int) queue[wide] { return ring.NewSPSC[wide](c) }},
+		{"MPSC", fifoModel, func(seed uint64, seen map[string]int) []porcupine.Operation {
+			return record(ring.NewMPSC[wide](fifoCap), 3, seed, seen)
+		}},
+		{"SPSC", fifoModel, func(seed uint64, seen map[string]int) []porcupine.Operation {
+			return record(ring.NewSPSC[wide](fifoCap), 1, seed, seen)
+		}},
+		{"Entry", entryModel, recordEntry},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			seen := map[string]int{}
 			for i := range histories {
 				seed := rand.Uint64()
-				history := record(c.make(fifoCap), c.producers, seed, seen)
-				result, info := porcupine.CheckOperationsVerbose(fifoModel, history, time.Minute)
+				history := c.record(seed, seen)
+				result, info := porcupine.CheckOperationsVerbose(c.model, history, time.Minute)
 				if result == porcupine.Ok {
 					continue
 				}
 				for _, op := range history {
-					t.Logf("%d: [%d, %d] %v", op.ClientId, op.Call, op.Return, op.Input)
+					t.Logf("%d: [%d, %d] %+v", op.ClientId, op.Call, op.Return, op.Input)
 				}
 				path := filepath.Join(os.TempDir(), fmt.Sprintf("aioring-history-%x.html", seed))
-				t.Fatalf("history %d: %v; drawn in %s (%v)", i, result, path, porcupine.VisualizePath(fifoModel, info, path))
+				t.Fatalf("history %d: %v; drawn in %s (%v)", i, result, path, porcupine.VisualizePath(c.model, info, path))
 			}
 			t.Logf("%d histories: %v", histories, seen)
 		})

@@ -55,5 +55,5 @@ func ExampleReactor_Stats() {
 	r.Poll()
 	r.Wake() // nobody sleeps: no system call
 	fmt.Printf("%+v\n", r.Stats())
-	// Output: {Polls:1 Sleeps:0 Wakes:0 Events:0}
+	// Output: {Polls:1 Sleeps:0 Wakes:0 Events:0 Timers:0 Fds:0 Stale:0}
 }

@@ -309,3 +309,76 @@ func TestNoInterleavingLosesAnEvent(t *testing.T) {
 		t.Run(name, func(t *testing.T) { t.Log(interleave(t, make), "schedules") })
 	}
 }
+
+// rounds is a scene of a poller, who polls n times and clears what it finds ready,
+// and of as many events.
+func rounds(n int, others ...func(s *scene)) *scene {
+	s := new(scene)
+	c := newCalls()
+	// told is what the last poll was told: an answer, or that its waker has it.
+	var told bool
+	s.do(func() {
+		for range n {
+			c.got = c.got[:0]
+			ev, ready, err := s.r.PollReady(0, c.Waker)
+			told = ready || err != nil
+			if ready {
+				s.r.Clear(ev)
+			}
+		}
+	})
+	s.do(func() {
+		for range n {
+			s.r.Complete(0)
+		}
+	})
+	for _, other := range others {
+		other(s)
+	}
+	s.check = func() error {
+		ev := s.r.Poll()
+		switch {
+		case ev.Tick() != uint32(n):
+			return fmt.Errorf("%d events, tick %d", n, ev.Tick())
+		case !told && (ev.Ready() || ev.Shutdown()) && len(c.got) == 0:
+			return fmt.Errorf("lost wake-up: the last poll pended, there was news, and nobody called its waker")
+		case (ev.Ready() || ev.Shutdown()) && s.r.waker.Load() != nil:
+			return fmt.Errorf("a waker is left though there is news")
+		}
+		return nil
+	}
+	return s
+}
+
+// The hunt for a lost wake-up: a million races of polls and events, in every order
+// of the loads, the exchanges and the storing of the waker that there is.
+func TestAMillionRacesLoseNoWakeUp(t *testing.T) {
+	shutdown := func(s *scene) { s.do(s.r.Shutdown) }
+	clear := func(s *scene) { s.do(func() { s.r.Clear(s.r.Poll()) }) }
+	races := 0
+	for _, c := range []struct {
+		name string
+		n    int
+		make func() *scene
+		slow bool
+	}{
+		{"1 poll, 1 event", 1, func() *scene { return rounds(1) }, false},
+		{"2 polls, 2 events", 2, func() *scene { return rounds(2) }, false},
+		{"1 poll, 1 event, shutdown", 1, func() *scene { return rounds(1, shutdown) }, false},
+		{"3 polls, 3 events", 3, func() *scene { return rounds(3) }, true},
+		{"2 polls, 2 events, shutdown", 2, func() *scene { return rounds(2, shutdown) }, true},
+		{"2 polls, 2 events, a clear", 2, func() *scene { return rounds(2, clear) }, true},
+	} {
+		if c.slow && (raceDetector || testing.Short()) {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			n := interleave(t, c.make)
+			t.Log(n, "schedules")
+			races += n * c.n
+		})
+	}
+	if all := !raceDetector && !testing.Short(); all && !t.Failed() && races < 1_000_000 {
+		t.Errorf("%d races only", races)
+	}
+}

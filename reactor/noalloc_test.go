@@ -23,3 +23,31 @@ func TestSleepWakeAndPollAllocateNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestTimersAndWatchesAllocateNothing(t *testing.T) {
+	eachQueue(t, func(t *testing.T, r *Reactor) {
+		k, ok := r.kernel.(aio.Kernel)
+		model := ok && k.Name() == "sim" // which allocates for a descriptor's event
+		in, out := pipe(t)
+		say(t, out)
+		if n := testing.AllocsPerRun(200, func() {
+			r.AddTimer(r.Now(), 1)
+			r.CancelTimer(r.AddTimer(r.Now()+1<<40, 2))
+			due := 1
+			if !model {
+				if _, errno := r.AddFd(in, In, 3); errno != 0 {
+					t.Fatal(errno)
+				}
+				w, _ := r.AddFd(out, Out, 4)
+				r.RemoveFd(w)
+				due++
+			}
+			for got := 0; got < due; got += len(r.Notices()) {
+				r.PrepareSleep()
+				r.Sleep()
+			}
+		}); n != 0 {
+			t.Errorf("%v allocations", n)
+		}
+	})
+}

@@ -1,13 +1,19 @@
 // Package reactor owns one kqueue: it fetches events in batches, sleeps when
-// told to, and is woken from any goroutine without losing a wake-up.
+// told to, and is woken from any goroutine without losing a wake-up. It keeps
+// timers, all by the one timeout of its sleep, and watches descriptors.
+//
+//	kernel -> kqueue -> Poll or Sleep -> events of jobs, returned
+//	timers, descriptors ------------>  -> Notices
 //
 // One goroutine at a time polls and sleeps; that is a role which the caller hands
-// around. Wake is everybody's.
+// around. Wake is everybody's, and so are timers and descriptors.
 package reactor
 
 import (
 	"fmt"
+	"math"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,12 +26,36 @@ const batchSize = 256
 // wakeIdent is the ident of the reactor's own EVFILT_USER event.
 const wakeIdent = 0
 
+// Queues is what a reactor needs of a kernel: every [aio.Kernel] has it, and on
+// systems with another kernel [aio.HostQueues].
+type Queues interface {
+	Kqueue() (kq int, errno aio.Errno)
+	Kevent(kq int, changes, events []aio.Kevent, timeout time.Duration) (n int, errno aio.Errno)
+	CloseKqueue(kq int) aio.Errno
+}
+
 // Reactor is one kqueue and the events fetched from it last.
 type Reactor struct {
-	kernel aio.Kernel
+	kernel Queues
 	kq     int
+	clock  func() int64
 	events [batchSize]aio.Kevent
 	failed aio.Errno // of the last fetch; 0 after EINTR
+
+	// notices are those of the last Poll or Sleep. They belong to who called it.
+	notices []Notice
+
+	mu      sync.Mutex // guards the next five; never held over a system call that waits
+	timers  timerHeap
+	watches []watch       // by descriptor
+	atOnce  []Watch       // ready as soon as somebody looks
+	changes [1]aio.Kevent // what AddFd and RemoveFd send
+	// until is when the Sleep under way ends by itself, if sleeping, else 0: then
+	// the next has not yet looked at the timers.
+	until int64
+	// concerns is how many timers and watches there are. While it is 0 a Poll takes
+	// no lock: what is added meanwhile is for the next.
+	concerns atomic.Int64
 
 	// asleep is 1 from PrepareSleep until somebody has seen to it that Sleep
 	// returns. The sleeper stores it and then looks for a reason to stay awake; a
@@ -37,7 +67,7 @@ type Reactor struct {
 
 	wakers atomic.Int64 // inside Wake: Close waits for them
 
-	polls, sleeps, wakes, fetched atomic.Uint64
+	polls, sleeps, wakes, fetched, fired, readied, stale atomic.Uint64
 }
 
 // Stats counts what a reactor did.
@@ -45,11 +75,28 @@ type Stats struct {
 	Polls  uint64 // kevent calls that did not wait
 	Sleeps uint64 // kevent calls that did
 	Wakes  uint64 // sleepers woken by Wake
-	Events uint64 // events fetched
+	Events uint64 // events of jobs fetched
+	Timers uint64 // timers expired
+	Fds    uint64 // descriptors ready
+	Stale  uint64 // events of descriptors that nobody watched any more, dropped
+}
+
+// SleepsPer is how many blocked calls there were for each of so many operations, and
+// WakesPer how many wake-ups: the two things that cost a thread's switch. 0 for none.
+func (s Stats) SleepsPer(operations uint64) float64 { return ratio(s.Sleeps, operations) }
+
+// WakesPer is described at SleepsPer.
+func (s Stats) WakesPer(operations uint64) float64 { return ratio(s.Wakes, operations) }
+
+func ratio(n, of uint64) float64 {
+	if of == 0 {
+		return 0
+	}
+	return float64(n) / float64(of)
 }
 
 // New makes a reactor with a kqueue of its own.
-func New(k aio.Kernel) (*Reactor, error) {
+func New(k Queues) (*Reactor, error) {
 	kq, errno := k.Kqueue()
 	if errno != 0 {
 		return nil, fmt.Errorf("kqueue: %w", errno)
@@ -61,7 +108,8 @@ func New(k aio.Kernel) (*Reactor, error) {
 		_ = k.CloseKqueue(kq)
 		return nil, fmt.Errorf("kevent: add EVFILT_USER: %w", errno)
 	}
-	r := &Reactor{kernel: k, kq: kq}
+	began := time.Now()
+	r := &Reactor{kernel: k, kq: kq, clock: func() int64 { return int64(time.Since(began)) }}
 	r.trigger[0] = aio.Kevent{Ident: wakeIdent, Filter: aio.FilterUser, Fflags: aio.NoteTrigger}
 	return r, nil
 }
@@ -70,11 +118,15 @@ func New(k aio.Kernel) (*Reactor, error) {
 func (r *Reactor) Kqueue() int { return r.kq }
 
 // Poll fetches events that are there now. The slice is valid until the next call
-// of Poll or Sleep.
+// of Poll or Sleep, and so is that of Notices.
 func (r *Reactor) Poll() []aio.Kevent {
 	r.polls.Add(1)
 	return r.fetch(0)
 }
+
+// Notices are the timers and descriptors that the last Poll or Sleep brought. They
+// are for the goroutine that called it.
+func (r *Reactor) Notices() []Notice { return r.notices }
 
 // PrepareSleep announces that the caller is about to call Sleep. Between the two
 // it must look once more for a reason not to, which Poll is not (it would eat the
@@ -85,28 +137,51 @@ func (r *Reactor) PrepareSleep() { r.asleep.Store(1) }
 // then ends the next Sleep at once.
 func (r *Reactor) CancelSleep() { r.asleep.Store(0) }
 
-// Sleep waits until there are events, or a Wake, and fetches them. It may return
-// none.
+// Sleep waits until there are events, a Wake, a descriptor or a timer, and fetches
+// them. It may return nothing.
 func (r *Reactor) Sleep() []aio.Kevent {
 	r.sleeps.Add(1)
-	events := r.fetch(-1)
+	events := r.fetch(r.sleepTime())
 	r.asleep.Store(0)
 	return events
 }
 
-// fetch calls kevent and leaves out the reactor's own wake-up events.
+// sleepTime is how long there is nothing to do, and notes until when that is: who
+// adds an earlier timer after this wakes the sleeper.
+func (r *Reactor) sleepTime() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case len(r.atOnce) > 0:
+		return 0
+	case len(r.timers.order) == 0:
+		r.until = never
+		return -1
+	}
+	r.until = r.timers.order[0].when
+	return time.Duration(max(0, r.until-r.clock()))
+}
+
+// never is later than every timer.
+const never = math.MaxInt64
+
+// fetch calls kevent, leaves out the reactor's own wake-up events, and makes notices
+// of what is no job's.
 func (r *Reactor) fetch(timeout time.Duration) []aio.Kevent {
 	n, errno := r.kernel.Kevent(r.kq, nil, r.events[:], timeout)
 	r.failed = 0
 	if errno != 0 {
+		n = 0
 		if errno != aio.EINTR { // after which the caller looks around and comes back
 			r.failed = errno
 		}
-		return nil
 	}
+	r.attend(r.events[:n], timeout != 0)
 	kept := r.events[:0]
 	for i := range n {
-		if r.events[i].Filter != aio.FilterUser {
+		switch r.events[i].Filter {
+		case aio.FilterUser, aio.FilterRead, aio.FilterWrite:
+		default:
 			kept = append(kept, r.events[i])
 		}
 	}
@@ -154,5 +229,8 @@ func (r *Reactor) Close() error {
 
 // Stats reads the counters. Any goroutine may.
 func (r *Reactor) Stats() Stats {
-	return Stats{Polls: r.polls.Load(), Sleeps: r.sleeps.Load(), Wakes: r.wakes.Load(), Events: r.fetched.Load()}
+	return Stats{
+		Polls: r.polls.Load(), Sleeps: r.sleeps.Load(), Wakes: r.wakes.Load(), Events: r.fetched.Load(),
+		Timers: r.fired.Load(), Fds: r.readied.Load(), Stale: r.stale.Load(),
+	}
 }

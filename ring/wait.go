@@ -6,10 +6,10 @@ import (
 	"sync/atomic"
 )
 
-// DefaultSpin is the Spin that did well on two cores: enough to catch an answer
-// that is on its way (a round trip takes half of what it does without), and no
-// more, for a consumer that looks often takes the cache lines from its producer
-// and gets little each time.
+// DefaultSpin is the Spin that did well on two cores for one who waits for an
+// answer that is on its way: a round trip takes half of what it does without. The
+// consumer of a stream does better with none, for by looking often it takes the
+// cache lines from its producer and gets little each time.
 const DefaultSpin = 4
 
 // Parker is how one goroutine waits for a condition that others make true: it

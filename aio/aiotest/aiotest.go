@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/aioring/aioring/aio"
 )
 
@@ -34,11 +36,27 @@ type Target struct {
 	// cases that need it.
 	SetLimits func(k aio.Kernel, l aio.Limits) error
 
+	// Disk gives the path of a raw disk that may be overwritten, "" if there is none
+	// of this kind. nil: there is none at all.
+	Disk func(t *testing.T, k aio.Kernel, kind DiskKind) (path string)
+
+	// Signals gives the signals with these numbers that jobs of the process send,
+	// until the end of the case. nil skips the cases about them.
+	Signals func(t *testing.T, k aio.Kernel, signals ...unix.Signal) <-chan unix.Signal
+
 	// Stall keeps the next submission of cb queued, where it can be cancelled,
 	// until release is called. nil: the suite uses reads of a socket that has
 	// nothing to say.
 	Stall func(k aio.Kernel, cb *aio.ControlBlock) (release func())
 }
+
+// DiskKind is a kind of raw disk.
+type DiskKind int
+
+const (
+	DiskDirect DiskKind = iota // takes its buffers as they are
+	DiskMapped                 // needs them mapped, so that they are counted
+)
 
 // testCase is one row of the table.
 type testCase struct {
@@ -60,10 +78,16 @@ func table() []testCase {
 		listCases(),
 		limitCases,
 		descriptorCases(),
+		socketCases(),
+		diskCases,
 		transferCases,
 		fsyncCases,
 		keventCases,
+		readinessCases,
+		timerCases,
 		peerCases,
+		signalCases,
+		matrixCases(),
 	)
 }
 

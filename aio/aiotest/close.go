@@ -3,6 +3,9 @@
 package aiotest
 
 import (
+	"runtime"
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/aioring/aioring/aio"
@@ -93,6 +96,45 @@ var closeCases = []testCase{
 		r.start(j)
 		r.wait(j)
 		r.want("close of the queue", r.k.CloseKqueue(kq), 0)
+		r.reap(j, 8, 0)
+	}},
+	{name: "close/of the queue does not wake who sleeps on it", source: "FreeBSD sys/kern/kern_event.c, kqueue_close: the call has a reference", run: func(r *rig) {
+		kq, errno := r.k.Kqueue()
+		r.want("kqueue", errno, 0)
+		const wait = 200 * time.Millisecond
+		j := r.read(r.file(8), 0, 8)
+		j.cb.Sigevent = aio.Sigevent{Notify: aio.NotifyKevent, Kqueue: int32(kq), KeventFlags: aio.EvOneshot}
+		r.start(j)
+		inside, done := make(chan struct{}), make(chan aio.Errno, 1)
+		start := time.Now()
+		go func() {
+			// The first call is over when the queue is known to be in use.
+			n, errno := r.k.Kevent(kq, nil, make([]aio.Kevent, 1), patience)
+			for errno == aio.EINTR {
+				n, errno = r.k.Kevent(kq, nil, make([]aio.Kevent, 1), patience)
+			}
+			if n != 1 || errno != 0 {
+				r.Errorf("kevent: %d, %s", n, errno.String())
+			}
+			close(inside)
+			_, errno = r.k.Kevent(kq, nil, make([]aio.Kevent, 1), wait)
+			done <- errno
+		}()
+		<-inside
+		for time.Since(start) < wait/4 {
+			runtime.Gosched() // the sleeper has its time to fall asleep
+		}
+		r.want("close of the queue", r.k.CloseKqueue(kq), 0)
+		// A signal of the runtime's may end the sleep; then the queue is gone.
+		switch errno := <-done; errno {
+		case 0:
+			if took := time.Since(start); took < wait {
+				r.Errorf("the sleeper woke after %v of %v", took, wait)
+			}
+		case aio.EINTR, aio.EBADF:
+		default:
+			r.Errorf("kevent: %s", errno.String())
+		}
 		r.reap(j, 8, 0)
 	}},
 	{name: "close/of the queue of a list", source: "FreeBSD sys/kern/kern_event.c, kqueue_drain", run: func(r *rig) {

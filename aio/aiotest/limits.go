@@ -163,6 +163,70 @@ var limitCases = []testCase{
 		r.wantRefused(jobs[2], aio.EAGAIN)
 		r.reapAll(1, jobs[0], other)
 	}},
+	{name: "limits/a list over the limit, reaped meanwhile: EAGAIN, and the accepted are no prefix", source: "FreeBSD sys/kern/vfs_aio.c, kern_lio_listio: there is no early stop", alone: true, run: func(r *rig) {
+		// The first half of the list has room. What is parked in the queue makes
+		// the next entries EAGAIN, and when that shows it is reaped, so that the last
+		// ones have room again. Once in a while the call is too quick for that.
+		const half = 60
+		fd := r.file(8)
+		limit := r.limits().MaxQueuePerProc
+		const rounds = 300
+		for range rounds {
+			parked := make([]*job, 0, limit)
+			for len(parked) < limit-half {
+				parked = append(parked, r.read(fd, 0, 1))
+			}
+			r.start(parked...)
+			r.wait(parked...)
+			list := make([]*job, 0, limit)
+			for len(list) < limit {
+				list = append(list, r.read(fd, 0, 1))
+			}
+			reaped := make(chan struct{})
+			go func() {
+				defer close(reaped)
+				for full := list[half].cb; !full.Touched() || full.ErrorWord() != aio.EAGAIN; {
+					if list[limit-1].cb.Touched() {
+						break
+					}
+				}
+				for _, j := range parked {
+					r.wantReturn(j, 1, 0)
+				}
+			}()
+			array, errno := r.list(aio.ListNoWait, r.listSig(1), list...)
+			<-reaped
+			r.want("lio_listio", errno, aio.EAGAIN)
+			r.wantListEvent(array, 1)
+			gaps, accepted := 0, 0
+			for i, j := range list {
+				switch word := j.cb.ErrorWord(); {
+				case word == aio.EINPROGRESS && i > 0 && list[i-1].cb.ErrorWord() == aio.EAGAIN:
+					gaps++
+					fallthrough
+				case word == aio.EINPROGRESS:
+					accepted++
+				case word != aio.EAGAIN:
+					r.Fatalf("entry %d has the word %s", i, word.String())
+				}
+			}
+			for _, j := range list {
+				if j.cb.ErrorWord() == aio.EINPROGRESS {
+					r.reap(j, 1, 0)
+				}
+			}
+			r.quiet("after the last reap")
+			if accepted < half {
+				r.Errorf("%d entries accepted, there was room for %d", accepted, half)
+			}
+			if gaps > 0 || r.Failed() {
+				return
+			}
+			r.jobs = nil // they are reaped, and there are many
+		}
+		// Nothing makes the kernel give the other thread its turn within the call.
+		r.Skipf("in %d rounds no place became free within the call", rounds)
+	}},
 	{name: "limits/a list over the limit with a refusal: EIO", source: listio, alone: true, run: func(r *rig) {
 		s := r.slow()
 		stalled := s.read()

@@ -39,6 +39,9 @@ type rig struct {
 	jobs   []*job
 	dir    string
 	before int // jobs in the system when the case began
+
+	signals <-chan unix.Signal // of jobs, see catch
+	written int                // writes of disks, to make each another
 }
 
 func newRig(t *testing.T, target Target) *rig {
@@ -469,11 +472,16 @@ func (r *rig) sockets() (a, b int) {
 
 func (r *rig) fifo() int {
 	r.Helper()
+	return r.open(r.fifoName(), unix.O_RDWR)
+}
+
+func (r *rig) fifoName() string {
+	r.Helper()
 	name := filepath.Join(r.TempDir(), "fifo")
 	if err := unix.Mkfifo(name, 0o600); err != nil {
 		r.Fatal(err)
 	}
-	return r.open(name, unix.O_RDWR)
+	return name
 }
 
 // pattern is byte i of a file.

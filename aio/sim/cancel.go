@@ -21,6 +21,9 @@ func (k *Kernel) Cancel(fd int, cb *aio.ControlBlock) (aio.CancelStatus, aio.Err
 	s := k.sys
 	s.lock()
 	defer s.unlock()
+	if k.used && s.isDisk(fd) {
+		return aio.NotCancelled, 0 // whatever there is
+	}
 	cancelled, not := 0, 0
 	for e := k.unfinished.head; e != nil; {
 		next := e.next // cancel moves e to another queue
@@ -46,9 +49,19 @@ func (k *Kernel) Cancel(fd int, cb *aio.ControlBlock) (aio.CancelStatus, aio.Err
 	return aio.AllDone, 0
 }
 
-// cancel ends a job that no daemon has begun; one that runs is only marked.
+// cancel ends a job that nobody has begun; one that runs is only marked. One on a
+// socket that has moved bytes ends too, but with success.
 func (k *Kernel) cancel(j *job) bool {
+	if j.cancelled && !k.dead {
+		return false
+	}
 	switch j.state {
+	case endless:
+		if !k.dead {
+			return false
+		}
+	case onSocket:
+		return j.cancelOnSocket()
 	case queued:
 		k.sys.runq.remove(&j.run)
 	case syncing:

@@ -101,11 +101,14 @@ func (k *Kernel) finish(j *job, status int, errno aio.Errno) {
 		listDone = l.count == l.finished
 	}
 	if !k.dead {
+		if j.signal != 0 {
+			k.raise(Signal{j.signal, j.udata})
+		}
 		if j.note != nil {
 			j.note.activate()
 		}
 		if listDone {
-			j.lio.post()
+			k.post(j.lio)
 		}
 	}
 	if j.checkSync {
@@ -159,6 +162,9 @@ func (j *job) perform() (status int, errno aio.Errno) {
 // transfer moves the bytes. Readers of one file share it, a writer has it
 // alone, as with the vnode lock of UFS and tmpfs.
 func (j *job) transfer(effect Effect) (int, aio.Errno) {
+	if j.file.disk != nil {
+		return j.file.disk.run(j)
+	}
 	limit := j.nbytes
 	if effect.limited && effect.Limit < limit {
 		limit = effect.Limit

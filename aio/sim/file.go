@@ -35,7 +35,8 @@ type vnode struct {
 	refs     int
 	dev, ino uint64
 	byID     link[vnode]
-	next     *vnode // in System.freeVnodes
+	so       *socket // if it is one; stays when the vnode is used again
+	next     *vnode  // in System.freeVnodes
 }
 
 // call is what one system call has looked up. A list that names one descriptor
@@ -106,6 +107,7 @@ func (c *call) lookup(fd int) (hostStat, aio.Errno) {
 	if errno != 0 {
 		return st, errno
 	}
+	k.sys.asDisk(&st)
 	if isKqueue {
 		st.vnode, st.charDevice, st.safe = false, false, false
 	}
@@ -145,7 +147,9 @@ func (c *call) open(fd int, st hostStat) (*file, aio.Errno) {
 		// The number may have changed hands since it was looked at. What counts
 		// is what we hold.
 		var now hostStat
-		if now, errno = describe(host); errno == 0 && !now.same(st) {
+		now, errno = describe(host)
+		s.asDisk(&now)
+		if errno == 0 && !now.same(st) {
 			errno = aio.EBADF
 		}
 		if errno != 0 {

@@ -24,6 +24,7 @@ func (k *Kernel) Release() {
 		k.held--
 	}
 	k.sys.kick()
+	k.sys.kickSockets()
 	k.sys.unlock()
 }
 
@@ -96,6 +97,7 @@ func (g *Gate) Open() {
 	for _, s := range systems {
 		s.lock()
 		s.kick()
+		s.kickSockets()
 		s.unlock()
 	}
 }

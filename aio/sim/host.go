@@ -3,6 +3,8 @@
 package sim
 
 import (
+	"math"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -30,8 +32,9 @@ type hostStat struct {
 	writable   bool // opened for writing
 	path       bool // opened with O_PATH
 	charDevice bool
-	vnode      bool // has a vnode: a file, a device; not a socket, not a pipe
-	safe       bool // AIO is for it: a regular file or a directory
+	vnode      bool  // has a vnode: a file, a device, a named pipe; not a socket, not a pipe
+	safe       bool  // a daemon never hangs on it: a regular file or a directory
+	disk       *Disk // what it is, if a disk of the model
 }
 
 func (a *hostStat) same(b hostStat) bool { return a.FileStat == b.FileStat && a.flags == b.flags }
@@ -56,7 +59,7 @@ func describe(fd int) (hostStat, aio.Errno) {
 	case unix.O_RDWR:
 		st.readable, st.writable = !st.path, !st.path
 	}
-	if st.Type == aio.TypeFIFO {
+	if st.Type == aio.TypeFIFO && !st.vnode {
 		// FreeBSD's pipes go both ways, so that both ends pass this check.
 		st.readable, st.writable = true, true
 	}
@@ -64,8 +67,7 @@ func describe(fd int) (hostStat, aio.Errno) {
 }
 
 // fstat is fstat(2). A block device counts as a character device that is no
-// disk, which is what most of them are to FreeBSD's AIO in this model; a pipe
-// and a named pipe are told apart by no portable means, and taken for a pipe.
+// disk: a disk of the model is a [Disk].
 func fstat(fd int) (hostStat, aio.Errno) {
 	var u unix.Stat_t
 	for {
@@ -94,11 +96,29 @@ func fstat(fd int) (hostStat, aio.Errno) {
 		st.vnode, st.charDevice = true, true
 	case unix.S_IFIFO:
 		st.Type = aio.TypeFIFO
+		st.vnode = st.Dev != pipeDevice() // a named pipe
 	case unix.S_IFSOCK:
 		st.Type = aio.TypeSocket
 	}
 	return st, 0
 }
+
+// pipeDevice is the device that the host's pipes are on, by which they are told
+// from named pipes.
+var pipeDevice = sync.OnceValue(func() uint64 {
+	var p [2]int
+	var u unix.Stat_t
+	if err := unix.Pipe(p[:]); err != nil {
+		return math.MaxUint64
+	}
+	err := unix.Fstat(p[0], &u)
+	drop(p[0])
+	drop(p[1])
+	if err != nil {
+		return math.MaxUint64
+	}
+	return uint64(u.Dev) //nolint:unconvert
+})
 
 func isOpen(fd int) bool {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)

@@ -44,6 +44,8 @@ type Kernel struct {
 	misuse     []string
 	misuseLost int
 	stats      Stats
+	signals    chan Signal
+	buffers    int // mapped buffers in use (kaio_buffer_count)
 }
 
 var _ aio.Kernel = (*Kernel)(nil)
@@ -317,6 +319,7 @@ func (k *Kernel) SetLimits(l aio.Limits) { k.sys.SetLimits(l) }
 // Fstat is fstat(2) on the host.
 func (k *Kernel) Fstat(fd int) (aio.FileStat, aio.Errno) {
 	st, errno := fstat(fd)
+	k.sys.asDisk(&st)
 	return st.FileStat, errno
 }
 
@@ -328,6 +331,9 @@ func (k *Kernel) Dup(fd int) (int, aio.Errno) { return dup(fd) }
 func (k *Kernel) Close(fd int) aio.Errno {
 	k.sys.lock()
 	_, kq := k.kqueues[fd]
+	if !kq {
+		k.forget(fd)
+	}
 	k.sys.unlock()
 	if kq {
 		return k.CloseKqueue(fd)

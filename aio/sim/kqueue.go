@@ -16,11 +16,7 @@ const (
 	evKeepUdata    = 0x0200
 	evSysFlags     = 0xf000
 
-	noteFFAnd     = 0x40000000
-	noteFFOr      = 0x80000000
-	noteFFCopy    = 0xc0000000
 	noteFFCtrl    = 0xc0000000
-	noteFFlags    = 0x00ffffff
 	lastFilterV13 = -13 // EVFILT_EMPTY
 	lastFilterV15 = -15 // EVFILT_JAILDESC
 )
@@ -34,6 +30,7 @@ type kqueue struct {
 	notes   table[knote]
 	ready   queue[knote]
 	waiters queue[waiter]
+	over    []*knote // knotes of other queues that are for this one
 }
 
 // knote is struct knote: one event that may come, named by (ident, filter).
@@ -47,10 +44,13 @@ type knote struct {
 	job      *job // EVFILT_AIO: the job it hangs on
 	lio      *lio // EVFILT_LIO: the list it hangs on
 
-	// EVFILT_USER.
-	triggered bool   // kn_hookid
-	fflags    uint32 // kn_sfflags: the user's bits
+	// What the user has set: the bits of EVFILT_USER, the settings of the others.
+	fflags    uint32 // kn_sfflags
 	data      int64  // kn_sdata
+	triggered bool   // EVFILT_USER: kn_hookid
+
+	onFd         // EVFILT_READ and EVFILT_WRITE
+	timer *timer // EVFILT_TIMER
 
 	next *knote // in System.freeNotes
 }
@@ -80,6 +80,9 @@ func (kq *kqueue) release() {
 			l.v.drop()
 			l = next
 		}
+	}
+	for len(kq.over) > 0 {
+		kq.over[0].drop()
 	}
 }
 
@@ -129,6 +132,11 @@ func (kq *kqueue) register(kev *aio.Kevent, j *job, l *lio) aio.Errno {
 		return aio.EINVAL
 	}
 
+	if ofFd(kev.Filter) {
+		if errno := kq.descriptor(kev); errno != 0 {
+			return errno
+		}
+	}
 	kn := kq.find(kev.Ident, kev.Filter)
 	if kn == nil {
 		if kev.Flags&aio.EvAdd == 0 {
@@ -162,8 +170,13 @@ func (kq *kqueue) register(kev *aio.Kevent, j *job, l *lio) aio.Errno {
 	if !keep {
 		kn.ev.Udata = kev.Udata
 	}
-	if kn.ev.Filter == aio.FilterUser {
+	switch kn.ev.Filter {
+	case aio.FilterUser:
 		kn.touch(kev)
+	case aio.FilterTimer:
+		kn.touchTimer(kev)
+	default:
+		kn.fflags, kn.data = kev.Fflags, kev.Data
 	}
 	kn.retest()
 	return 0
@@ -180,7 +193,7 @@ func (kq *kqueue) attach(kev *aio.Kevent, j *job, l *lio) aio.Errno {
 		if l == nil {
 			return aio.EPERM
 		}
-	case aio.FilterUser:
+	case aio.FilterUser, aio.FilterRead, aio.FilterWrite, aio.FilterTimer:
 	default:
 		return aio.ENOSYS // not modelled
 	}
@@ -205,6 +218,17 @@ func (kq *kqueue) attach(kev *aio.Kevent, j *job, l *lio) aio.Errno {
 		kn.lio, l.note = l, kn
 	}
 	kq.notes.add(&kn.byID, noteKey(kev.Ident, kev.Filter))
+	errno := aio.Errno(0)
+	switch kev.Filter {
+	case aio.FilterRead, aio.FilterWrite:
+		errno = kn.attachFd()
+	case aio.FilterTimer:
+		errno = kn.attachTimer()
+	}
+	if errno != 0 {
+		kn.drop()
+		return errno
+	}
 	kn.retest()
 	return 0
 }
@@ -221,6 +245,12 @@ func (kn *knote) drop() {
 	}
 	if kn.lio != nil {
 		kn.lio.note = nil
+	}
+	if kn.is {
+		kn.detachFd()
+	}
+	if kn.timer != nil {
+		kn.detachTimer()
 	}
 	s := kq.k.sys
 	kn.ev, kn.kq, kn.job, kn.lio = aio.Kevent{}, nil, nil, nil
@@ -241,6 +271,10 @@ func (kn *knote) test() bool {
 		return true
 	case kn.lio != nil:
 		return kn.lio.posted
+	case kn.is:
+		return kn.testFd()
+	case kn.timer != nil:
+		return kn.ev.Data != 0
 	}
 	return kn.triggered
 }
@@ -273,6 +307,9 @@ func (kn *knote) enqueue() {
 	}
 	kn.kq.ready.push(&kn.ready)
 	kn.kq.k.sys.wakeAll(&kn.kq.waiters, 0)
+	for _, over := range kn.kq.over {
+		over.activate()
+	}
 }
 
 // touch is filt_usertouch, EVENT_REGISTER. A change with both NOTE_TRIGGER and
@@ -282,13 +319,13 @@ func (kn *knote) touch(kev *aio.Kevent) {
 	if kev.Fflags&aio.NoteTrigger != 0 {
 		kn.triggered = true
 	}
-	bits := kev.Fflags & noteFFlags
+	bits := kev.Fflags & aio.NoteFFlagsMask
 	switch kev.Fflags & noteFFCtrl {
-	case noteFFAnd:
+	case aio.NoteFFAnd:
 		kn.fflags &= bits
-	case noteFFOr:
+	case aio.NoteFFOr:
 		kn.fflags |= bits
-	case noteFFCopy:
+	case aio.NoteFFCopy:
 		kn.fflags = bits
 	}
 	kev.Fflags = bits
@@ -342,6 +379,10 @@ func (kq *kqueue) scan(events []aio.Kevent) int {
 		if kn.disabled {
 			continue // it stays active, for the day it is enabled
 		}
+		if kn.stale() {
+			kn.drop()
+			continue
+		}
 		if kn.ev.Flags&aio.EvOneshot != 0 {
 			events[n] = kn.ev
 			n++
@@ -362,6 +403,9 @@ func (kq *kqueue) scan(events []aio.Kevent) int {
 		n++
 		if kn.ev.Flags&(aio.EvClear|aio.EvDispatch) != 0 {
 			kn.active = false
+			if kn.ev.Flags&aio.EvClear != 0 {
+				kn.ev.Data, kn.ev.Fflags = 0, 0
+			}
 			if kn.ev.Flags&aio.EvDispatch != 0 {
 				kn.disabled = true
 			}

@@ -185,7 +185,7 @@ func TestUserEvent(t *testing.T) {
 	r := newRig(t, Config{})
 	r.wantErrno("add", r.change(user(userAdd, 0, 1)), 0)
 	r.wantEvents(0)
-	trigger := user(0, aio.NoteTrigger|noteFFCopy|5, 2)
+	trigger := user(0, aio.NoteTrigger|aio.NoteFFCopy|5, 2)
 	trigger.Data = 9
 	for range 3 {
 		r.wantErrno("trigger", r.change(trigger), 0)
@@ -195,11 +195,11 @@ func TestUserEvent(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	r.wantEvents(0)
-	r.wantErrno("or", r.change(user(0, aio.NoteTrigger|noteFFOr|8, 2)), 0)
+	r.wantErrno("or", r.change(user(0, aio.NoteTrigger|aio.NoteFFOr|8, 2)), 0)
 	if e := r.wantEvents(1)[0]; e.Fflags != 13 {
 		t.Errorf("or: %+v", e)
 	}
-	r.wantErrno("and", r.change(user(0, aio.NoteTrigger|noteFFAnd|12, 2)), 0)
+	r.wantErrno("and", r.change(user(0, aio.NoteTrigger|aio.NoteFFAnd|12, 2)), 0)
 	if e := r.wantEvents(1)[0]; e.Fflags != 12 {
 		t.Errorf("and: %+v", e)
 	}

@@ -14,6 +14,8 @@ type lio struct {
 	count    int                // accepted and not reaped, and one for the call itself while it lasts
 	finished int                // of these, finished
 	kevent   bool               // a list event was asked for
+	signal   int32              // or this signal, 0 for none or when it is sent
+	value    uintptr            // that goes with it
 	posted   bool               // and has been posted: it is sticky until the last reap
 	note     *knote             // the EVFILT_LIO knote
 	array    **aio.ControlBlock // the caller's, held so that it lies still: its address is the ident
@@ -38,8 +40,12 @@ func (s *System) dropList(l *lio) {
 	s.freeLists = l
 }
 
-// post makes the list's event ready.
-func (l *lio) post() {
+// post makes the list's event ready, or sends its signal.
+func (k *Kernel) post(l *lio) {
+	if l.signal != 0 {
+		k.raise(Signal{l.signal, l.value})
+		l.signal = 0
+	}
 	if !l.kevent {
 		return
 	}
@@ -106,7 +112,7 @@ func (k *Kernel) ListIO(mode aio.ListMode, list []*aio.ControlBlock, sig *aio.Si
 	if mode == aio.ListWait {
 		errno = k.waitList(l)
 	} else if l.count-1 == l.finished {
-		l.post()
+		k.post(l)
 	}
 	l.count--
 	if l.count == 0 {
@@ -136,6 +142,7 @@ func (k *Kernel) registerList(l *lio, sig *aio.Sigevent) aio.Errno {
 		if sig.Kqueue <= 0 || sig.Kqueue > maxSignal {
 			return aio.EINVAL
 		}
+		l.signal, l.value = sends(sig), sig.Value
 		return 0
 	case aio.NotifyKevent:
 	default:

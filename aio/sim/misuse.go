@@ -102,7 +102,7 @@ func (k *Kernel) Shutdown() error {
 	}
 	// Daemons end themselves when nothing is queued. Those of a shared system
 	// may be busy for others.
-	for s.daemons > 0 && s.runq.n == 0 {
+	for s.daemons > 0 && s.runq.n == 0 || s.watches.count == 0 && s.watchers > 0 {
 		s.waitQuiet()
 	}
 	found := k.found()
@@ -142,8 +142,8 @@ func (k *Kernel) Quiesce(limit time.Duration) bool {
 	defer t.Stop()
 	s.lock()
 	defer s.unlock()
-	for s.daemons > 0 && !late {
+	for s.daemons+s.servers > 0 && !late {
 		s.waitQuiet()
 	}
-	return s.daemons == 0
+	return s.daemons+s.servers == 0
 }

@@ -42,6 +42,7 @@ type features struct {
 	vectoredLists bool      // LIO_READV and LIO_WRITEV in a list (14.0, review D31627)
 	foffset       bool      // LIO_FOFFSET in a list (14.1)
 	keepUdata     bool      // EV_KEEPUDATA means something
+	lastErrno     bool      // of several requests of a job to a disk, the last to fail says why; else all errnos are ORed (review D38611)
 	notKqueue     aio.Errno // a descriptor that is no kqueue, where one is wanted
 }
 
@@ -50,7 +51,7 @@ func (p Profile) features() features {
 	case V13:
 		return features{notKqueue: aio.EBADF}
 	case V14:
-		return features{vectoredLists: true, foffset: true, notKqueue: aio.EBADF}
+		return features{vectoredLists: true, foffset: true, lastErrno: true, notKqueue: aio.EBADF}
 	}
-	return features{vectoredLists: true, foffset: true, keepUdata: true, notKqueue: aio.EINVAL}
+	return features{vectoredLists: true, foffset: true, keepUdata: true, lastErrno: true, notKqueue: aio.EINVAL}
 }

@@ -32,6 +32,8 @@ const (
 	queued   jobState = iota // on the run queue
 	syncing                  // on syncq: a sync that waits for earlier jobs
 	active                   // a daemon has it
+	onSocket                 // on its socket's queue
+	endless                  // nobody has it
 	finished                 // on done
 )
 
@@ -74,7 +76,11 @@ type request struct {
 	pending   int    // of a sync: earlier jobs of the file not finished
 	checkSync bool   // a sync counts on this job (KAIOCB_CHECKSYNC)
 	cancelled bool   // Cancel came too late (KAIOCB_CANCELLED)
-	gate      *Gate  // held on the run queue until it opens
+	gate      *Gate  // held on its queue until it opens
+	begun     bool   // a job on a socket was tried
+	direct    bool   // a disk's, not a daemon's
+	moved     uintptr
+	signal    int32 // to be sent at the end, or 0
 	state     jobState
 	status    int
 	errno     aio.Errno
@@ -187,7 +193,7 @@ func (c *call) check(cb *aio.ControlBlock, op aio.Opcode, list *lio, entry int) 
 	// The backend answers last, but it is known now, and a job that it takes
 	// gets its own reference to the open file before anything shows: close(2)
 	// of the number changes nothing for it any more.
-	backend := c.backend(st.safe)
+	backend := c.backend(j, &st)
 	if backend == 0 && !j.mlock() {
 		if j.file, errno = c.reference(int(j.fd)); errno != 0 {
 			s.dropJob(j)
@@ -201,10 +207,14 @@ func (c *call) check(cb *aio.ControlBlock, op aio.Opcode, list *lio, entry int) 
 		}
 	}
 	cb.StoreWords(-1, aio.EINPROGRESS)
+	if backend == 0 && j.direct {
+		backend = k.claim(j)
+	}
 	if backend != 0 {
 		c.refuse(j)
 		return backend
 	}
+	j.signal = sends(&cb.Sigevent)
 	k.accept(j, list)
 	return 0
 }
@@ -372,15 +382,6 @@ func (c *call) registerJob(cb *aio.ControlBlock, j *job) aio.Errno {
 	return kq.register(&kev, j, nil)
 }
 
-// backend is the answer of the last step: which descriptors AIO is for.
-// Source: FreeBSD sys/kern/vfs_aio.c, aio_queue_file.
-func (c *call) backend(safe bool) aio.Errno {
-	if safe || c.k.sys.limits.EnableUnsafe {
-		return 0
-	}
-	return aio.EOPNOTSUPP
-}
-
 // refuse undoes what a job got before its submission failed: no event will
 // come of it.
 func (c *call) refuse(j *job) {
@@ -426,7 +427,7 @@ func (k *Kernel) accept(j *job, list *lio) {
 	} else if !j.mlock() {
 		j.file.transfers++
 	}
-	s.schedule(j)
+	s.start(j)
 }
 
 // free reaps a finished job: its slot, its place in its list, its knote, its

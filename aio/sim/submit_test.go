@@ -99,7 +99,6 @@ func TestSubmitRefuses(t *testing.T) {
 		{"pipe", func(cb *aio.ControlBlock) { cb.Fd = int32(pipe[0]) }, r.Kernel.Read, aio.EOPNOTSUPP},
 		{"pipe, negative offset", func(cb *aio.ControlBlock) { cb.Fd = int32(pipe[1]); cb.Offset = -1 }, r.Kernel.Write, aio.EINVAL},
 		{"pipe, the other end", func(cb *aio.ControlBlock) { cb.Fd = int32(pipe[1]) }, r.Kernel.Read, aio.EOPNOTSUPP},
-		{"socket (not modelled yet)", func(cb *aio.ControlBlock) { cb.Fd = int32(sock[0]) }, r.Kernel.Read, aio.EOPNOTSUPP},
 		{"kqueue", func(cb *aio.ControlBlock) { cb.Fd = int32(r.kq) }, r.Kernel.Read, aio.EOPNOTSUPP},
 		{"fsync of a bad descriptor", func(cb *aio.ControlBlock) { cb.Fd = 9999 }, r.sync, aio.EBADF},
 		{"fsync of a pipe", func(cb *aio.ControlBlock) { cb.Fd = int32(pipe[1]) }, r.sync, aio.EINVAL},
@@ -551,7 +550,7 @@ func TestSystemCapIsShared(t *testing.T) {
 func TestLimitsChangeAtRunTime(t *testing.T) {
 	r := newRig(t, Config{})
 	l, err := r.Limits()
-	if err != nil || l != (aio.Limits{MaxQueue: 1024, MaxQueuePerProc: 256, MaxPerProc: 32, MaxProcs: 32, MaxBuf: 16}) {
+	if err != nil || l != (aio.Limits{MaxQueue: 1024, MaxQueuePerProc: 256, MaxPerProc: 32, MaxProcs: 32, TargetProcs: 4, MaxBuf: 16, MaxSocketProcs: 32}) {
 		t.Errorf("defaults %+v %v", l, err)
 	}
 	r.SetLimits(aio.Limits{MaxQueuePerProc: 2})

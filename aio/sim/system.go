@@ -29,6 +29,13 @@ type System struct {
 	entry    func()     // daemon, once and for all: a go statement then allocates nothing
 	quiet    *sync.Cond // a daemon has ended, or a process has nothing unfinished
 
+	watches  watches
+	watchers int // goroutines of watches, old ones included
+	stalled  queue[sockbuf]
+	servers  int // goroutines of sockets and disks
+	timers   int
+	disks    sync.Map // diskID to *Disk
+
 	vnodes table[vnode]
 
 	// Free lists. What is here is clean.
@@ -62,7 +69,9 @@ func withDefaults(l aio.Limits) aio.Limits {
 	set(&l.MaxQueuePerProc, 256)
 	set(&l.MaxPerProc, 32)
 	set(&l.MaxProcs, 32)
+	set(&l.TargetProcs, 4)
 	set(&l.MaxBuf, 16)
+	set(&l.MaxSocketProcs, 32)
 	l.QueueCount = 0
 	return l
 }
@@ -74,6 +83,9 @@ func (s *System) SetLimits(l aio.Limits) {
 	s.kick()
 	s.unlock()
 }
+
+// System is the machine that the process runs on.
+func (k *Kernel) System() *System { return k.sys }
 
 func (s *System) lock() { s.mu.Lock() }
 

@@ -30,6 +30,18 @@ func (q *queue[T]) push(s *seat[T]) {
 	q.n++
 }
 
+// pushFront puts back at the head what was taken from there.
+func (q *queue[T]) pushFront(s *seat[T]) {
+	s.in, s.prev, s.next = q, nil, q.head
+	if q.head != nil {
+		q.head.prev = s
+	} else {
+		q.tail = s
+	}
+	q.head = s
+	q.n++
+}
+
 func (q *queue[T]) remove(s *seat[T]) {
 	if s.prev != nil {
 		s.prev.next = s.next

@@ -88,8 +88,8 @@ func (c *cpCommand) kernelError(err error) error {
 		return &pathError{"kernel " + c.Kernel, "cannot make a ring", err}
 	}
 	why := "not on " + runtime.GOOS
-	if c.Kernel == "uring" {
-		why = "not in this version"
+	if c.Kernel == aioring.KernelURing && runtime.GOOS == "linux" {
+		why = "needs Linux 5.11"
 	}
 	return &pathError{"kernel " + c.Kernel, why, syscall.EOPNOTSUPP}
 }

@@ -27,9 +27,10 @@ const (
 // Op is one accepted operation, from Accept to Free.
 type Op struct {
 	SQE   SQE
-	Owner any   // who gets the final CQE; nil: the completion queue
-	CQE   CQE   // final once Complete was called
-	Start int64 // when it was accepted: nanoseconds on the caller's clock
+	Owner any    // who gets the final CQE; nil: the completion queue
+	CQE   CQE    // final once Complete was called
+	Start int64  // when it was accepted: nanoseconds on the caller's clock
+	Token uint64 // what the kernel below calls it, if that is the kernel's to say
 
 	slot  uint32
 	state state // the owner's

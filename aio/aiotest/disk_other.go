@@ -1,0 +1,5 @@
+//go:build unix && !freebsd
+
+package aiotest
+
+func diskEnd(fd int) int64 { return 0 }

@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package aio
+
+func newHostPoller() (hostPoller, Errno) { return newPollPoller() }

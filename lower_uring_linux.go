@@ -1,0 +1,625 @@
+package aioring
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/aioring/aioring/internal/engine"
+	"github.com/aioring/aioring/internal/uring"
+)
+
+// uringLower is Linux's io_uring below the engine. Operations are written into the
+// kernel's own submission queue; links, drains and what else an SQE's flags ask
+// for are the kernel's business, and so are its refusals.
+//
+// The engine's owner submits, and takes completions from the kernel's queue to the
+// ring's; the harvester only looks whether some are there, and waits for them. It
+// waits in one of two ways: a waiter that cannot be called off blocks in
+// io_uring_enter with its thread, the ring's own harvester reads an eventfd by way
+// of Go's poller, without one.
+type uringLower struct {
+	ring *Ring
+	u    *uring.Ring
+	can  [256]bool // opcodes that an SQE can describe and the kernel has
+
+	serial  uint32 // of tokens
+	chain   uint32 // entries at the end of the queue that are a chain not complete
+	drained bool   // a drain was submitted: a cancellation there may have to wait
+	vectors [][]uring.Iovec
+	closed  bool
+
+	// issuer is the thread that alone may enter the kernel, 0 if any may. What
+	// others submit or cancel is left for it in unsent and cancels; in unsent is also
+	// what found the queue full.
+	issuer   int
+	unsent   []*engine.Op
+	cancels  []uint64
+	stripped SetupFlags
+
+	// tid is the thread of the waiter that blocks in the kernel, or is about to;
+	// 0 when there is none. several says that it waits for more than one
+	// completion, and must look again when somebody else takes some, or waits too.
+	tid     atomic.Int64
+	several atomic.Bool
+
+	event  *os.File    // an eventfd, which the kernel signals while somebody listens
+	listen atomic.Bool // the ring's own harvester reads event, or is about to
+
+	enters, polls, sleeps, wakes, stale atomic.Uint64
+}
+
+// notOurs is the slot of a token that no operation has: a cancellation's.
+const notOurs = 1<<32 - 1
+
+// openURing makes the ring's io_uring.
+func openURing(r *Ring) (lower, error) {
+	flags := uint32(r.opts.setup)
+	l := &uringLower{ring: r}
+	if !r.opts.locked {
+		l.stripped = r.opts.setup & tiedFlags
+		flags &^= uint32(tiedFlags)
+	}
+	if flags&uring.SetupCoopTaskrun == 0 && flags&uring.SetupDeferTaskrun == 0 {
+		flags &^= uring.SetupTaskrunFlag // it was for one that was stripped
+	}
+	p := &uring.Params{Flags: flags, SQThreadIdle: sqThreadIdle}
+	if r.opts.locked {
+		p.Flags |= uring.SetupRDisabled // the thread that enables it is its issuer
+	}
+	if flags&uring.SetupDeferTaskrun != 0 {
+		p.Flags |= uring.SetupTaskrunFlag // it tells when there is something to enter for
+	}
+	u, err := uring.Setup(uint32(len(r.sq.entries)), p)
+	if err != nil {
+		return nil, err
+	}
+	l.u = u
+	if err := l.open(); err != nil {
+		return nil, errors.Join(err, u.Close())
+	}
+	return l, nil
+}
+
+// sqThreadIdle is how long the kernel's submitting thread spins when there is
+// nothing to do, in milliseconds.
+const sqThreadIdle = 2
+
+func (l *uringLower) open() error {
+	l.vectors = make([][]uring.Iovec, l.u.SQEntries())
+	probe, err := l.u.Probe()
+	if err != nil {
+		return fmt.Errorf("io_uring probe: %w", err)
+	}
+	for _, op := range [...]Opcode{OpNop, OpRead, OpWrite, OpReadv, OpWritev, OpFsync} {
+		l.can[op] = probe.Supports(uint8(op))
+	}
+	for _, op := range l.ring.opts.lacks {
+		l.can[op] = false
+	}
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("eventfd: %w", err)
+	}
+	l.event = os.NewFile(uintptr(fd), "eventfd")
+	l.u.EventsOff(true)
+	if err := l.u.RegisterEventfd(fd); err != nil {
+		return errors.Join(fmt.Errorf("io_uring eventfd: %w", err), l.event.Close())
+	}
+	return nil
+}
+
+func (l *uringLower) name() string { return KernelURing }
+
+// prepare writes an operation into the kernel's queue. false: the queue is full.
+func (l *uringLower) prepare(op *engine.Op) bool {
+	k := l.u.NextSQE()
+	if k == nil {
+		return false
+	}
+	s := &op.SQE
+	l.serial++
+	op.Token = uint64(l.serial)<<32 | uint64(op.Slot())
+	opcode := uint8(s.Opcode)
+	var addr uint64
+	var length uint32
+	// What the addresses point to stays: the operation has it until its CQE.
+	switch s.Opcode {
+	case OpRead, OpWrite:
+		addr = uring.Address(s.Buf)
+		length = uint32(min(len(s.Buf), MaxTransfer))
+	case OpReadv, OpWritev:
+		addr, length = l.vector(s.Bufs)
+	}
+	if !l.can[opcode] {
+		opcode = noOpcode // the kernel itself refuses it, with all that follows
+	}
+	// Field by field: a literal is built elsewhere first, and its copying waits for
+	// the small stores.
+	k.Opcode, k.Flags, k.IOPrio = opcode, s.Flags, 0
+	k.Fd = s.Fd
+	k.Off, k.Addr, k.Len = uint64(s.Off), addr, length
+	k.OpFlags, k.UserData = s.OpFlags, op.Token
+	k.BufIndex, k.Personality, k.FileIndex = 0, 0, 0
+	k.Addr3, k.Pad = 0, 0
+	if s.Flags != 0 {
+		l.flags(k)
+	}
+	return true
+}
+
+// noOpcode is one that no kernel has.
+const noOpcode = 255
+
+// flags looks at what of an entry's flags concerns us.
+func (l *uringLower) flags(k *uring.SQE) {
+	// The CQE of a success is needed here, to know that the buffers are free: it is
+	// reap that leaves it out.
+	k.Flags &^= uring.SQESkipSuccess
+	if k.Flags&uring.SQEDrain != 0 {
+		l.drained = true
+	}
+}
+
+// vector describes buffers to the kernel, which reads the description when it
+// takes the entry. More than are allowed are refused by it unread.
+func (l *uringLower) vector(bufs [][]byte) (addr uint64, n uint32) {
+	if len(bufs) > engine.MaxVectors {
+		return 0, uint32(len(bufs))
+	}
+	place := &l.vectors[(l.u.Next()-1)&uint32(len(l.vectors)-1)]
+	*place, addr = uring.Vectors(*place, bufs)
+	return addr, uint32(len(bufs))
+}
+
+// adopt makes the calling goroutine's thread the one that alone enters the kernel.
+func (l *uringLower) adopt() error {
+	runtime.LockOSThread()
+	l.issuer = unix.Gettid()
+	return l.u.Enable()
+}
+
+// mayEnter reports whether this thread may enter the kernel. If not, the one that
+// may is asked to.
+func (l *uringLower) mayEnter() bool {
+	if !l.ring.opts.locked || unix.Gettid() == l.issuer {
+		return true
+	}
+	l.ring.again.Store(true)
+	l.wake()
+	return false
+}
+
+// push writes an operation that is running into the queue, flushing it when it is
+// full.
+func (l *uringLower) push(op *engine.Op) {
+	if !l.mayEnter() {
+		l.unsent = append(l.unsent, op)
+		return
+	}
+	if len(l.unsent) > 0 || !l.prepare(op) {
+		if l.flush(); len(l.unsent) > 0 || !l.prepare(op) {
+			l.unsent = append(l.unsent, op)
+			return
+		}
+	}
+	l.count(op.SQE.Flags)
+}
+
+// count follows chains: one must not be cut by an io_uring_enter.
+func (l *uringLower) count(flags uint8) {
+	if flags&linkFlags != 0 {
+		l.chain++
+	} else {
+		l.chain = 0
+	}
+}
+
+// flush gives the kernel all entries but those of a chain that is not complete.
+func (l *uringLower) flush() {
+	if !l.mayEnter() {
+		return
+	}
+	for _, token := range l.cancels {
+		l.cancelToken(token)
+	}
+	l.cancels = l.cancels[:0]
+	for {
+		n := l.u.Pending() - l.chain
+		if l.u.Flags()&uring.SetupSQPoll != 0 {
+			n = l.u.Unpublished()
+		}
+		if n == 0 && len(l.unsent) == 0 {
+			return
+		}
+		if n > 0 {
+			got, errno := l.enter(n)
+			if got == 0 && !l.absorb(errno) {
+				return
+			}
+		}
+		l.resend()
+	}
+}
+
+// resend writes operations into the queue that found it full.
+func (l *uringLower) resend() {
+	for i, op := range l.unsent {
+		if !l.prepare(op) {
+			l.unsent = append(l.unsent[:0], l.unsent[i:]...)
+			return
+		}
+		l.count(op.SQE.Flags)
+	}
+	clear(l.unsent)
+	l.unsent = l.unsent[:0]
+}
+
+// enter submits n entries and counts it.
+func (l *uringLower) enter(n uint32) (uint32, syscall.Errno) {
+	l.enters.Add(1)
+	return l.u.Enter(n, false)
+}
+
+// absorb deals with a kernel that took nothing: for want of memory, or on an old
+// one because completions have no room. It reports whether to try again at once.
+func (l *uringLower) absorb(errno syscall.Errno) bool {
+	if errno == unix.EBUSY && l.u.Ready() > 0 {
+		l.settle()
+		return true
+	}
+	// Something may have to end first, perhaps elsewhere in the system.
+	time.AfterFunc(time.Millisecond, l.ring.kick)
+	return false
+}
+
+func (l *uringLower) takePushed(sqes int) {
+	r := l.ring
+	now := r.now()
+	for sqes > 0 || l.chain > 0 {
+		n := r.sq.shared.PopBatch(r.batch[:])
+		if n == 0 {
+			break
+		}
+		r.eng.Admitted(n)
+		for i := range n {
+			op := r.eng.Lend()
+			op.SQE = r.batch[i]
+			open := r.eng.Admit(op, op.SQE.Bytes(), now)
+			c, _ := op.Owner.(*call)
+			if !open || c != nil && c.cancelled.Load() {
+				r.eng.Complete(op, -int32(syscall.ECANCELED))
+				continue
+			}
+			if c != nil {
+				c.op = op
+			}
+			l.push(op)
+		}
+		clear(r.batch[:n])
+		// After they were counted in flight: see quiet.
+		r.intake.Add(-int64(n))
+		r.stat.submitted.Add(uint64(n))
+		sqes -= n
+	}
+	l.flush()
+	if sqes <= 0 {
+		r.again.Store(true)
+	}
+}
+
+func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
+	r := l.ring
+	q := &r.sq
+	sqpoll := l.u.Flags()&uring.SetupSQPoll != 0
+	if (l.u.Pending() > 0 || len(l.unsent) > 0) && !sqpoll {
+		return 0, true, syscall.EAGAIN // the kernel lacks memory even for what was pushed
+	}
+	k := q.tail - q.head
+	var bytes int64
+	for i := range k {
+		bytes += q.lent[(q.head+i)&q.mask].SQE.Bytes()
+	}
+	if r.reserve(int(k), bytes) != nil {
+		if k = l.reservePart(k); k == 0 {
+			return 0, true, syscall.EAGAIN
+		}
+	}
+	r.eng.Admitted(int(k)) // before the kernel can complete one
+	now := r.now()
+	for i := range k {
+		op := q.lent[(q.head+i)&q.mask]
+		r.eng.Admit(op, op.SQE.Bytes(), now)
+		for !l.prepare(op) {
+			l.u.WaitSQ() // of SQPOLL: else there is room for all
+		}
+	}
+	got, errno := l.enter(k)
+	if errno == unix.EBUSY && l.absorb(errno) {
+		got, errno = l.enter(k)
+	}
+	for i := range got {
+		q.lent[(q.head+i)&q.mask] = r.eng.Lend()
+	}
+	if got < k { // the last that it took was bad
+		l.u.Retract(k - got)
+		bytes = 0
+		for i := got; i < k; i++ {
+			op := q.lent[(q.head+i)&q.mask]
+			bytes += op.SQE.Bytes()
+			r.eng.Withdraw(op)
+		}
+		r.eng.Admitted(-int(k - got))
+		r.eng.Unreserve(int(k-got), bytes)
+	}
+	q.head += got
+	r.stat.submitted.Add(uint64(got))
+	if got == 0 {
+		return 0, true, errno
+	}
+	return int(got), q.head != q.tail, nil
+}
+
+// reservePart claims room for as many of the private entries as there is.
+func (l *uringLower) reservePart(k uint32) (n uint32) {
+	q := &l.ring.sq
+	for n < k && l.ring.reserve(1, q.lent[(q.head+n)&q.mask].SQE.Bytes()) == nil {
+		n++
+	}
+	return n
+}
+
+// find is the operation of a completion, nil if it has none.
+func (l *uringLower) find(c *uring.CQE) *engine.Op {
+	slot := uint32(c.UserData)
+	if slot == notOurs {
+		return nil
+	}
+	op := l.ring.eng.Op(slot)
+	if op.Token != c.UserData {
+		l.stale.Add(1)
+		return nil
+	}
+	op.Token = 0
+	return op
+}
+
+func (l *uringLower) has() bool {
+	return !l.closed && (l.u.Ready() > 0 || l.u.NeedsEnter())
+}
+
+func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
+	if l.closed {
+		return woken, 0
+	}
+	eng, q := l.ring.eng, &l.ring.cq
+	var done engine.Released
+	first := q.tail.Load()
+	tail, end := first, q.freed.Load()+uint64(len(q.cells))
+	if q.backlog.Len() > 0 {
+		end = tail // what comes now goes behind
+	}
+	for {
+		cqes := l.u.Peek()
+		if cqes == nil {
+			if !l.u.NeedsEnter() || !l.enterEvents() {
+				break
+			}
+			continue
+		}
+		for i := range cqes {
+			c := &cqes[i]
+			op := l.find(c)
+			if op == nil {
+				continue
+			}
+			n++
+			eng.Retire(op)
+			op.CQE.UserData, op.CQE.Res, op.CQE.Flags = op.SQE.UserData, c.Res, c.Flags
+			if c.Res <= -512 {
+				op.CQE.Res = uring.Result(c.Res)
+			}
+			switch owner := op.Owner.(type) {
+			case nil:
+				switch {
+				case op.SQE.Flags&uring.SQESkipSuccess != 0 && op.CQE.Res >= 0:
+					done.Add(op)
+				case tail != end:
+					q.put(tail, op)
+					tail++
+				default:
+					q.backlog.Push(op)
+					q.overflowed.Store(true)
+				}
+			case *call:
+				owner.end(op.CQE, &woken)
+				done.Add(op)
+			case *member:
+				owner.end(op.CQE, &woken)
+				done.Add(op)
+			}
+		}
+		l.u.Advance(uint32(len(cqes)))
+	}
+	if tail != first {
+		q.tail.Store(tail)
+	}
+	eng.Release(&done)
+	if n > 0 && l.several.Load() {
+		l.interrupt()
+	}
+	return woken, n
+}
+
+// enterEvents has the kernel bring in what waits for that, and reports whether
+// there is something now.
+func (l *uringLower) enterEvents() bool {
+	if !l.mayEnter() {
+		return false
+	}
+	_, errno := l.u.Enter(0, true)
+	return errno == 0 && l.u.Ready() > 0
+}
+
+// settle gives the engine what has come in, for those who look at it before it is
+// delivered.
+func (l *uringLower) settle() {
+	if l.closed {
+		return
+	}
+	for cqes := l.u.Peek(); cqes != nil; cqes = l.u.Peek() {
+		for i := range cqes {
+			if op := l.find(&cqes[i]); op != nil {
+				l.ring.eng.Complete(op, uring.Result(cqes[i].Res))
+			}
+		}
+		l.u.Advance(uint32(len(cqes)))
+	}
+}
+
+// start is for operations that the engine releases: there are none.
+func (l *uringLower) start(op *engine.Op) { l.push(op) }
+
+// cancel asks the kernel. A drain would hold the request back that is to end what
+// it waits for, so then it goes past the queue.
+func (l *uringLower) cancel(op *engine.Op) {
+	switch {
+	case op.Token == 0: // not written yet
+		i := slices.Index(l.unsent, op)
+		l.unsent = slices.Delete(l.unsent, i, i+1)
+		l.ring.eng.Complete(op, -int32(syscall.ECANCELED))
+	case !l.mayEnter():
+		l.cancels = append(l.cancels, op.Token)
+	default:
+		l.cancelToken(op.Token)
+	}
+}
+
+func (l *uringLower) cancelToken(token uint64) {
+	if l.drained {
+		err := l.u.SyncCancel(token, 0)
+		if !errors.Is(err, unix.EINVAL) { // before 6.0
+			return
+		}
+	}
+	k := l.u.NextSQE()
+	if k == nil {
+		l.flush()
+		if k = l.u.NextSQE(); k == nil {
+			_ = l.u.SyncCancel(token, 0)
+			return
+		}
+	}
+	*k = uring.SQE{Opcode: uring.OpAsyncCancel, Fd: -1, Addr: token, UserData: notOurs}
+}
+
+func (l *uringLower) waiting() int { return 0 }
+
+// harvests is false where only one thread may: its own goroutine does it.
+func (l *uringLower) harvests() bool { return !l.ring.opts.locked }
+
+func (l *uringLower) poll() int {
+	l.polls.Add(1)
+	if l.u.Ready() > 0 || l.u.NeedsEnter() {
+		return 1
+	}
+	return 0
+}
+
+func (l *uringLower) prepareSleep() {
+	l.listen.Store(true)
+	l.u.EventsOff(false)
+}
+
+func (l *uringLower) cancelSleep() {
+	l.u.EventsOff(true)
+	l.listen.Store(false)
+}
+
+// sleep reads the eventfd: Go's poller watches it, and no thread waits.
+func (l *uringLower) sleep() int {
+	// Listening first, looked second: the kernel signals what comes later.
+	if l.poll() == 0 {
+		l.sleeps.Add(1)
+		var count [8]byte
+		_, _ = l.event.Read(count[:])
+	}
+	l.cancelSleep()
+	return l.poll()
+}
+
+func (l *uringLower) block(w *waiter) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	l.several.Store(true)
+	l.tid.Store(int64(unix.Gettid()))
+	// Published first, looked second: who fires the waiter or takes completions
+	// from the kernel later finds the thread.
+	n := l.ring.lacking(w)
+	l.several.Store(n > 1)
+	if !w.fired.Load() {
+		l.sleeps.Add(1)
+		_ = l.u.Wait(uint32(min(n, uint64(l.u.CQEntries()))), nil)
+	}
+	l.tid.Store(0)
+	l.several.Store(false)
+}
+
+// wake ends a sleep of either kind.
+func (l *uringLower) wake() {
+	if l.listen.Load() {
+		l.wakes.Add(1)
+		var one [8]byte
+		binary.NativeEndian.PutUint64(one[:], 1)
+		_, _ = l.event.Write(one[:])
+	}
+	l.interrupt()
+}
+
+func (l *uringLower) alert() {
+	// Pairs with the store in block: either the sleeper sees who stands by, or is
+	// seen here.
+	if l.several.Load() {
+		l.interrupt()
+	}
+}
+
+// interrupt ends a sleep in io_uring_enter by a signal: the one that Go's own
+// scheduler interrupts threads with, which its handler ignores when it did not
+// send it. A signal that comes before the thread is in the call is lost, so it is
+// sent until the thread says that it is out.
+func (l *uringLower) interrupt() {
+	tid := l.tid.Load()
+	if tid == 0 {
+		return
+	}
+	l.wakes.Add(1)
+	for i := 0; l.tid.Load() == tid; i++ {
+		if i%100 == 0 {
+			_ = unix.Tgkill(unix.Getpid(), int(tid), unix.SIGURG)
+		}
+		runtime.Gosched()
+		if i > 1000 {
+			time.Sleep(time.Microsecond)
+		}
+	}
+}
+
+func (l *uringLower) stats(s *Stats) {
+	s.Stripped = l.stripped
+	s.Enters, s.Polls, s.Sleeps, s.Wakes = l.enters.Load(), l.polls.Load(), l.sleeps.Load(), l.wakes.Load()
+	s.Stale = l.stale.Load()
+}
+
+func (l *uringLower) close() error {
+	l.closed = true
+	return errors.Join(l.u.Close(), l.event.Close())
+}

@@ -1,0 +1,6 @@
+//go:build unix && !linux
+
+package aioring
+
+// openURing is Linux's.
+func openURing(*Ring) (lower, error) { return nil, ErrUnsupported }

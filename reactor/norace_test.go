@@ -1,0 +1,6 @@
+//go:build !race
+
+package reactor
+
+// raceDetector says whether the tests were built with it.
+const raceDetector = false
