@@ -1,10 +1,6 @@
 package aio
 
-import (
-	"fmt"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // sysctls are the numbers of Limits, with the defaults of aio(4).
 var sysctls = []struct {
@@ -26,7 +22,7 @@ const enableUnsafe = "vfs.aio.enable_unsafe"
 
 // Limits asks the kernel for each number. One that this kernel does not have gets
 // the default of aio(4). One that may not be read, in capability mode say, is what
-// it was the last time, and the error, which unwraps to EPERM, names it.
+// it was the last time, and the error names it: a [*SysctlError], which unwraps to EPERM.
 func (k *FreeBSD) Limits() (Limits, error) {
 	var l Limits
 	for _, s := range sysctls {
@@ -44,7 +40,7 @@ func (k *FreeBSD) Limits() (Limits, error) {
 			*v = missing
 		default:
 			if refused == nil {
-				refused = fmt.Errorf("aio: sysctl %s: %w", name, errnoOf(err))
+				refused = sysctlError(name, err)
 			}
 		}
 	}

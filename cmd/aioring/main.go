@@ -1,9 +1,11 @@
 // Command aioring puts package aioring to work from the shell.
 //
 //	aioring cp --verify --sync SRC... DST
+//	aioring probe --depth 512 PATH...
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,13 +25,22 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // run is the program: data goes to stdout, talk to stderr.
 func run(args []string, stdout, stderr io.Writer) int {
 	var commands struct {
-		Cp cpCommand `cmd:"" help:"Copy files and directory trees, as cp -Rp does, through the ring."`
+		Cp    cpCommand    `cmd:"" help:"Copy files and directory trees, as cp -Rp does, through the ring."`
+		Probe probeCommand `cmd:"" help:"Say what this system offers to a ring, and what would make it enough."`
 	}
 	parser := kong.Must(&commands, kong.Name("aioring"), kong.Writers(stdout, stderr),
 		kong.Description("Asynchronous file I/O through a submission and completion ring."))
-	if _, err := parser.Parse(args); err != nil {
+	chosen, err := parser.Parse(args)
+	if err != nil {
 		fmt.Fprintf(stderr, "aioring: %v; see aioring --help\n", err)
+		var parse *kong.ParseError
+		if errors.As(err, &parse) && parse.Context.Selected() != nil && parse.Context.Selected().Name == "probe" {
+			return exitProbeUsage
+		}
 		return exitUsage
+	}
+	if chosen.Selected().Name == "probe" {
+		return commands.Probe.run(stdout, stderr)
 	}
 	return commands.Cp.run(stdout, stderr)
 }
