@@ -202,7 +202,3 @@ func (f *probeFacts) json() string {
 	}
 	return string(line) + "\n"
 }
-
-func (f *probeFacts) warn(format string, args ...any) {
-	f.Warnings = append(f.Warnings, fmt.Sprintf(format, args...))
-}

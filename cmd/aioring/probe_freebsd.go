@@ -69,7 +69,7 @@ func probeSystem(f *probeFacts, d demand, paths []string) {
 	}
 	f.Verdict = judge(d, c)
 	if limits.EnableUnsafe {
-		f.warn("%s", unsafeWarning)
+		f.Warnings = append(f.Warnings, unsafeWarning)
 	}
 	for i := range f.Paths {
 		f.Paths[i].explain(limits.EnableUnsafe)

@@ -56,7 +56,7 @@ func probeURing() *uringFacts {
 		}
 		return u
 	}
-	defer ring.Close()
+	defer func() { _ = ring.Close() }()
 	u.Available = true
 	probe, err := ring.Probe()
 	if err != nil {

@@ -62,7 +62,7 @@ func (p *pathFact) probe(t trier) error {
 	if err != nil {
 		return fmt.Errorf("cannot open: %w", err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	// What was opened counts, should the name mean something else by now.
 	stat, errno := aio.HostFiles{}.Fstat(fd)
 	if errno != 0 {

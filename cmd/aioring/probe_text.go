@@ -13,7 +13,7 @@ func (f *probeFacts) text() string {
 		var body strings.Builder
 		w := tabwriter.NewWriter(&body, 0, 0, 2, ' ', 0)
 		rows(func(cells ...string) { fmt.Fprintf(w, "  %s\n", strings.Join(cells, "\t")) })
-		w.Flush()
+		_ = w.Flush()
 		if body.Len() == 0 {
 			return
 		}
