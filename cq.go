@@ -15,7 +15,7 @@ import (
 //
 //	UserData uint64 // the SQE's
 //	Res      int32  // bytes or 0; or a negative errno in this system's numbering
-//	Flags    uint32 // io_uring's CQE flags; 0 so far
+//	Flags    uint32 // io_uring's CQE flags: CQEMore
 //
 // Res of -int32(syscall.EIO), say, means that the operation failed with EIO.
 type CQE = engine.CQE
@@ -48,8 +48,9 @@ type completionQueue struct {
 	waiters    waiterList
 	idlers     waiterList // wait for the end of everything in flight
 	pushers    waiterList // wait for room to push
+	turns      waiterList // wait for a turn of the engine
 
-	room    atomic.Uint64 // counts the times that room was made
+	room    atomic.Uint64 // counts the times that room was made, and turns of the engine
 	pushing atomic.Int64  // those who wait for it
 }
 
@@ -74,6 +75,21 @@ func (q *completionQueue) post(op *engine.Op) {
 	}
 	q.cells[t&q.mask], q.ops[t&q.mask] = op.CQE, op
 	q.tail.Store(t + 1)
+}
+
+// postMore posts a CQE of an operation that goes on, or reports that there is no room
+// for one. Who waits for the operation alone is told of its last only. q.mu is held.
+func (q *completionQueue) postMore(op *engine.Op) bool {
+	if op.Owner != nil {
+		return true
+	}
+	t := q.tail.Load()
+	if q.backlog.Len() > 0 || t-q.head.Load() == uint64(len(q.cells)) {
+		return false
+	}
+	q.cells[t&q.mask], q.ops[t&q.mask] = op.CQE, nil
+	q.tail.Store(t + 1)
+	return true
 }
 
 // refill moves the backlog into the ring as far as there is room.
@@ -104,7 +120,9 @@ func (q *completionQueue) advance(n uint64) {
 		at := (head + i) & q.mask
 		op := q.ops[at]
 		q.ops[at] = nil
-		q.eng.Free(op)
+		if op != nil { // else it goes on
+			q.eng.Free(op)
+		}
 	}
 	q.head.Store(head + n)
 }

@@ -1,6 +1,10 @@
 package aioring
 
-import "github.com/aioring/aioring/internal/engine"
+import (
+	"syscall"
+
+	"github.com/aioring/aioring/internal/engine"
+)
 
 // lower is what is below the engine: it runs released operations and brings
 // their results back.
@@ -18,8 +22,13 @@ type lower interface {
 	flush()
 	// settle hands the engine the results that have come in.
 	settle()
-	// cancel asks for the end of a running operation; its result comes as any.
-	cancel(op *engine.Op)
+	// cancel asks for the end of a running operation; its result comes as any. 0:
+	// that will be ECANCELED, as a rule. EALREADY: it goes on. ENOENT: it is over.
+	cancel(op *engine.Op) syscall.Errno
+	// open reports whether a number is a descriptor's, and uses whether a running
+	// operation that named it works on the file it is a descriptor of now.
+	open(fd int32) bool
+	uses(op *engine.Op, fd int32) bool
 
 	// waiting is how many operations wait for room in the kernel.
 	waiting() int

@@ -5,12 +5,13 @@ import (
 	"reflect"
 
 	"github.com/aioring/aioring/aio"
+	"github.com/aioring/aioring/internal/engine"
 )
 
 // Defaults and bounds of a ring.
 const (
 	// MaxEntries is the most submission queue entries a ring may have.
-	MaxEntries = 32768
+	MaxEntries = engine.MaxSQEntries
 	// DefaultMaxOps is how many operations may be alive at a time, from submission
 	// until their CQE is consumed, unless [WithMaxOps] says otherwise.
 	DefaultMaxOps = 65536
@@ -25,6 +26,8 @@ type options struct {
 	maxOps   int
 	maxBytes int64
 	worker   bool
+	setup    SetupFlags
+	cqSize   int
 }
 
 // Kernels that [WithKernel] can name.
@@ -85,5 +88,5 @@ func WithMaxBytes(n int64) Option {
 // until the worker has taken its operation, a moment later. Both goroutines sleep
 // when there is nothing to do.
 func WithWorker() Option {
-	return func(o *options) error { o.worker = true; return nil }
+	return func(o *options) error { o.worker, o.setup = true, o.setup|SetupSQPoll; return nil }
 }

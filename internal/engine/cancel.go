@@ -23,6 +23,8 @@ type seek struct {
 	before uint64 // what was accepted later is not found
 	slot   uint32 // where to look next
 	found  int32
+	hit    *Op    // of one that ends with its first target that
+	hitSeq uint64 // and its seq: the *Op may be another operation's by now
 }
 
 func prepareCancel(s *SQE) syscall.Errno {
@@ -99,7 +101,7 @@ func (e *Engine) NextCancel() (target, by *Op) {
 			e.asked = target
 			return target, c
 		default: // a timer
-			e.hit(c, 0)
+			e.hit(c, target, 0)
 			e.endTimeout(target)
 		}
 		e.step()
@@ -116,7 +118,7 @@ func (e *Engine) Answer(target *Op, errno syscall.Errno) {
 		if errno == 0 {
 			target.marks |= cancelled
 		}
-		e.hit(e.cancels.head, errno)
+		e.hit(e.cancels.head, target, errno)
 		e.step()
 	}
 }
@@ -128,11 +130,11 @@ func (e *Engine) answer(target *Op, res int32) {
 	if res == -int32(syscall.ECANCELED) {
 		errno = 0
 	}
-	e.hit(e.cancels.head, errno)
+	e.hit(e.cancels.head, target, errno)
 }
 
 // hit counts an answer for the first of e.cancels, and ends it if it is content.
-func (e *Engine) hit(c *Op, errno syscall.Errno) {
+func (e *Engine) hit(c, target *Op, errno syscall.Errno) {
 	many := c.many()
 	switch {
 	case errno == 0 && many:
@@ -140,8 +142,24 @@ func (e *Engine) hit(c *Op, errno syscall.Errno) {
 	case errno == syscall.ENOENT && c.SQE.Opcode == OpAsyncCancel:
 		// On to the next.
 	case !many:
+		c.seek.hit, c.seek.hitSeq = target, target.seq
 		e.endSeek(c, -int32(errno))
 	}
+}
+
+// Remains reports whether something runs yet that a cancellation of NewCancel's, which
+// is over, has found.
+func (e *Engine) Remains(c *Op) bool {
+	if !c.many() {
+		t := c.seek.hit
+		return t != nil && t.state != idle && t.seq == c.seek.hitSeq
+	}
+	for i := range e.made {
+		if op := e.Op(i); op.state == released && op.seq <= c.seek.before && c.means(op) {
+			return true
+		}
+	}
+	return false
 }
 
 // many reports whether a cancellation goes on after the first.
@@ -207,10 +225,13 @@ func (o *Op) matches(op *Op) bool {
 	default:
 		return false
 	}
+	return op.marks&(cancelled|doomed) == 0 && o.means(op)
+}
+
+// means reports whether an operation has what a cancellation looks for.
+func (o *Op) means(op *Op) bool {
 	flags := o.SQE.OpFlags
 	switch {
-	case op.marks&(cancelled|doomed) != 0:
-		return false
 	case flags&CancelAny != 0:
 		return true
 	case flags&CancelFd != 0 && op.SQE.Fd != o.SQE.Fd:

@@ -38,6 +38,7 @@ const (
 	uncounted                     // its CQE does not count for timeouts with a count
 	cancelled                     // its end was asked for and granted; it is not found again
 	doomed                        // ends with ECANCELED when its turn comes
+	handed                        // NextReleased gave it out
 	outside                       // not of the table: a cancellation that is no operation
 )
 
@@ -327,7 +328,13 @@ func (e *Engine) post(op *Op, res int32) {
 }
 
 // NextReleased takes an operation that may run now, nil if there is none.
-func (e *Engine) NextReleased() *Op { return e.released.Pop() }
+func (e *Engine) NextReleased() *Op {
+	op := e.released.Pop()
+	if op != nil {
+		op.marks |= handed
+	}
+	return op
+}
 
 // HasReleased reports whether NextReleased has one.
 func (e *Engine) HasReleased() bool { return e.released.Len() > 0 }
@@ -379,6 +386,9 @@ func (e *Engine) CancelAll() {
 		e.poison(head)
 	}
 	e.dropTimers()
+	for op := e.released.Pop(); op != nil; op = e.released.Pop() {
+		e.finish(op, -int32(syscall.ECANCELED))
+	}
 	e.step()
 }
 
@@ -387,7 +397,11 @@ func (e *Engine) CancelAll() {
 func (e *Engine) End(op *Op) bool {
 	switch op.state {
 	case released:
-		return true
+		if op.marks&handed != 0 {
+			return true
+		}
+		e.released.remove(op)
+		e.finish(op, -int32(syscall.ECANCELED))
 	case waiting:
 		op.marks |= doomed
 		if e.drain.drop(op) {
@@ -427,10 +441,10 @@ func (e *Engine) Free(op *Op) {
 	e.Unreserve(1, bytes)
 }
 
-// Each calls f for every operation that is running. Owner only.
+// Each calls f for every operation that somebody runs. Owner only.
 func (e *Engine) Each(f func(*Op)) {
 	for i := range e.made {
-		if op := e.Op(i); op.state == released {
+		if op := e.Op(i); op.state == released && op.marks&handed != 0 {
 			f(op)
 		}
 	}

@@ -78,3 +78,12 @@ func (o *Op) dropVector() {
 		o.vector = nil
 	}
 }
+
+// Supported reports whether an opcode is one that prepare knows.
+func Supported(op Opcode) bool {
+	switch op {
+	case OpNop, OpRead, OpWrite, OpReadv, OpWritev, OpFsync, OpTimeout, OpTimeoutRemove, OpAsyncCancel, OpLinkTimeout:
+		return true
+	}
+	return false
+}

@@ -178,6 +178,10 @@ func (e *Engine) NextDeadline() (deadline int64, ok bool) {
 	return e.timers.heap[0].timer.deadline, true
 }
 
+// Observe tells the engine the time and lets no timer go off: before results are
+// given that had come in by then.
+func (e *Engine) Observe(now int64) { e.now = max(e.now, now) }
+
 // Advance tells the engine the time, in nanoseconds on the owner's clock: timers that
 // are due go off, the earliest first. The time must not be earlier than what
 // happened before any result that is given after it, or a timer that follows that
