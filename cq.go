@@ -11,14 +11,14 @@ import (
 )
 
 // CQE is a completion queue entry: what became of one operation. It is a plain
-// value with the fields
-//
-//	UserData uint64 // the SQE's
-//	Res      int32  // bytes or 0; or a negative errno in this system's numbering
-//	Flags    uint32 // io_uring's CQE flags: CQEMore
-//
-// Res of -int32(syscall.EIO), say, means that the operation failed with EIO.
-type CQE = engine.CQE
+// value. Res of -int32(syscall.EIO), say, means that the operation failed with EIO.
+type CQE struct {
+	UserData uint64 // the SQE's
+	Res      int32  // bytes or 0; or a negative errno in this system's numbering
+	Flags    uint32 // io_uring's CQE flags: CQEMore
+
+	event Event // so two CQEs are compared by their fields, not by ==
+}
 
 // completionQueue is the completion ring, and behind it the backlog of what did
 // not fit. The engine's owner produces; consumers take.
@@ -30,6 +30,13 @@ type completionQueue struct {
 	cells []CQE
 	ops   []*engine.Op // whose they are
 	mask  uint64
+
+	// The entry of an operation whose CQE comes here is the CQE's place. Its word
+	// need not be written for that: its generation and tick are the position, it is
+	// ready from post to advance, and cleared[i] is the position, counted from 1, that
+	// was cleared last of those in cell i.
+	place   entry // what the Events of this queue are of
+	cleared []atomic.Uint64
 
 	_    [128]byte
 	head atomic.Uint64 // the next to consume; a consumer's store gives the cell back
@@ -57,6 +64,7 @@ type completionQueue struct {
 func (q *completionQueue) init(entries int, eng *engine.Engine) {
 	q.eng, q.cells, q.mask = eng, make([]CQE, entries), uint64(entries-1)
 	q.ops = make([]*engine.Op, entries)
+	q.cleared = make([]atomic.Uint64, entries)
 }
 
 // ready is the number of CQEs in the ring.
@@ -73,7 +81,7 @@ func (q *completionQueue) post(op *engine.Op) {
 		q.overflowed.Store(true)
 		return
 	}
-	q.cells[t&q.mask], q.ops[t&q.mask] = op.CQE, op
+	q.put(t, op)
 	q.tail.Store(t + 1)
 }
 
@@ -87,9 +95,31 @@ func (q *completionQueue) postMore(op *engine.Op) bool {
 	if q.backlog.Len() > 0 || t-q.head.Load() == uint64(len(q.cells)) {
 		return false
 	}
-	q.cells[t&q.mask], q.ops[t&q.mask] = op.CQE, nil
+	q.put(t, op)
+	q.ops[t&q.mask] = nil // its end is another's
 	q.tail.Store(t + 1)
 	return true
+}
+
+// put fills the cell of position t.
+func (q *completionQueue) put(t uint64, op *engine.Op) {
+	c := &q.cells[t&q.mask]
+	c.UserData, c.Res, c.Flags = op.CQE.UserData, op.CQE.Res, op.CQE.Flags
+	c.event.of, c.event.word = &q.place, t+1
+	q.ops[t&q.mask] = op
+}
+
+// clear clears the readiness of the CQE at a position, counted from 1, once, and only
+// before it is consumed.
+func (q *completionQueue) clear(position uint64) bool {
+	c := &q.cleared[(position-1)&q.mask]
+	last := c.Load()
+	// Looked at after last: if the cell goes to a later CQE from here on and that is
+	// cleared, the exchange fails.
+	if last == position || q.head.Load() >= position {
+		return false
+	}
+	return c.CompareAndSwap(last, position)
 }
 
 // refill moves the backlog into the ring as far as there is room.
@@ -104,7 +134,7 @@ func (q *completionQueue) refill() {
 		if op == nil {
 			break
 		}
-		q.cells[t&q.mask], q.ops[t&q.mask] = op.CQE, op
+		q.put(t, op)
 		t++
 		q.tail.Store(t)
 	}

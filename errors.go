@@ -24,6 +24,11 @@ var (
 	// [WithMaxBytes] allows. A single operation of any size may go alone.
 	ErrTooBig = errors.New("aioring: batch is larger than the ring")
 
+	// ErrQueueLost is returned when the kernel no longer tells of completions: somebody
+	// closed the ring's kqueue, by its number. It is wrapped with the kernel's errno. The
+	// ring takes nothing more; what it had taken still ends, and Close returns.
+	ErrQueueLost = errors.New("aioring: the kernel's event queue is gone")
+
 	// ErrUnsupported is returned by [New] for a kernel that this system does not
 	// have.
 	ErrUnsupported = errors.ErrUnsupported

@@ -9,6 +9,7 @@ import (
 	"log"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/aioring/aioring"
 	"github.com/aioring/aioring/aio"
@@ -96,6 +97,135 @@ func ExampleRing_Do() {
 	cqe, err := r.Do(context.Background(), sqe)
 	fmt.Println(cqe.Res, err)
 	// Output: 0 <nil>
+}
+
+// One entry for operations that follow each other: submit, await, clear, submit the
+// next. The wait ends with its context; the operation, and its buffer, are the ring's
+// until it is ready.
+func ExampleRing_NewEntry() {
+	f, err := os.CreateTemp("", "aioring")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	r, err := aioring.New(8)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	e, err := r.NewEntry()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer e.Release()
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	off := int64(0)
+	for _, line := range []string{"one\n", "two\n", "three\n"} {
+		aioring.PrepWrite(e.SQE(), int(f.Fd()), []byte(line), off)
+		if err := e.Submit(ctx); err != nil {
+			log.Fatal(err)
+		}
+		cqe, err := e.Ready(ctx)
+		if err != nil {
+			log.Fatal(err) // the wait ended, not the write
+		}
+		off += int64(cqe.Res)
+		fmt.Println(cqe.Res, r.ClearReady(cqe.Event()), r.ClearReady(cqe.Event()))
+	}
+	// Output:
+	// 4 true false
+	// 4 true false
+	// 6 true false
+}
+
+// A list is submitted as a whole and has one event, when the last of it has ended.
+func ExamplePrepList() {
+	f, err := os.CreateTemp("", "aioring")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	r, err := aioring.New(8)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	e, err := r.NewEntry()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer e.Release()
+
+	list := make([]aioring.SQE, 3)
+	aioring.PrepWrite(&list[0], int(f.Fd()), []byte("head"), 0)
+	aioring.PrepWrite(&list[1], int(f.Fd()), []byte("body and soul"), 4)
+	aioring.PrepRead(&list[2], 1<<20, make([]byte, 8), 0) // no such file
+	aioring.PrepList(e, list)
+	if err := e.Submit(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	cqe, err := e.Ready(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(cqe.Res, "of", len(list))
+	for i := range list {
+		m, _ := e.Member(i)
+		fmt.Println(m.Res >= 0, max(m.Res, 0))
+	}
+	// Output:
+	// 3 of 3
+	// true 4
+	// true 13
+	// false 0
+}
+
+// HandBack shows what the kernel did not accept: with room for two jobs, a list of
+// five takes three rounds.
+func ExampleHandBack() {
+	f, err := os.CreateTemp("", "aioring")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	kernel := sim.New(sim.Config{Limits: aio.Limits{MaxQueuePerProc: 2}})
+	r, err := aioring.New(8, aioring.WithAIO(kernel))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	e, err := r.NewEntry()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer e.Release()
+
+	list := make([]aioring.SQE, 5)
+	for i := range list {
+		aioring.PrepWrite(&list[i], int(f.Fd()), []byte("data"), int64(i)*4)
+	}
+	aioring.PrepList(e, list, aioring.HandBack())
+	for done := 0; done < len(list); {
+		if err := e.Submit(context.Background()); err != nil {
+			log.Fatal(err)
+		}
+		cqe, err := e.Ready(context.Background())
+		if err != nil {
+			log.Fatal(err)
+		}
+		done = int(cqe.Res)
+		fmt.Println(done, "of", len(list))
+		r.ClearReady(cqe.Event())
+	}
+	// Output:
+	// 2 of 5
+	// 4 of 5
+	// 5 of 5
 }
 
 // The failure of one operation says which it was, and unwraps to its errno.

@@ -69,6 +69,9 @@ type kernelLower struct {
 	reactor     *reactor.Reactor
 	batch       *batch.Batch
 	closeKernel func() error // also nil if the kernel is another's
+	// lost: the event queue is gone. The jobs in the kernel are asked for their end
+	// themselves then, and nothing more is given to it.
+	lost atomic.Bool
 
 	// tasks[i] is set by the engine's owner before any task of it is known to
 	// others.
@@ -152,7 +155,7 @@ func (l *kernelLower) start(op *engine.Op) {
 		return
 	}
 	t.stat = stat
-	if l.batch == nil || !suitsAIO(&op.SQE, stat) {
+	if l.batch == nil || l.lost.Load() || !suitsAIO(&op.SQE, stat) {
 		l.startPlain(t, stat.Stream())
 		return
 	}
@@ -161,6 +164,7 @@ func (l *kernelLower) start(op *engine.Op) {
 	j := &t.job
 	j.ID, j.Op, j.Fd, j.Off = op.Slot(), jobOp(s), int(s.Fd), s.Off
 	j.Buf, j.Bufs = s.Buf[:min(len(s.Buf), engine.MaxTransfer)], s.Bufs
+	j.Once = onlyOnce(op)
 	l.batch.Add(j)
 }
 
@@ -268,7 +272,11 @@ func (l *kernelLower) elsewhere(j *batch.Job) {
 }
 
 func (l *kernelLower) flush() {
-	if l.batch != nil {
+	switch {
+	case l.batch == nil:
+	case l.lost.Load():
+		l.batch.Divert()
+	default:
 		l.batch.Flush()
 	}
 	if len(l.calls) > 0 {
@@ -331,6 +339,9 @@ func (l *kernelLower) finish(t *task) {
 		if res = int32(t.job.N); t.job.Errno != 0 {
 			res = -int32(t.job.Errno.Host())
 		}
+		if t.job.Refused {
+			handBack(t.op)
+		}
 		l.batch.Settle(&t.job)
 	}
 	if t.file != nil {
@@ -376,14 +387,60 @@ func (l *kernelLower) waiting() int {
 	return l.batch.Waiting()
 }
 
-func (l *kernelLower) harvests() bool { return l.batch != nil }
-func (l *kernelLower) poll() int      { return l.batch.Harvest(l.reactor.Poll()) }
-func (l *kernelLower) prepareSleep()  { l.reactor.PrepareSleep() }
-func (l *kernelLower) cancelSleep()   { l.reactor.CancelSleep() }
-func (l *kernelLower) sleep() int     { return l.batch.Harvest(l.reactor.Sleep()) }
+func (l *kernelLower) harvests() bool {
+	return l.batch != nil && (!l.lost.Load() || l.batch.InKernel() > 0)
+}
+
+func (l *kernelLower) poll() int {
+	if l.lost.Load() {
+		return l.ask(false)
+	}
+	n := l.batch.Harvest(l.reactor.Poll())
+	l.check()
+	return n
+}
+
+func (l *kernelLower) prepareSleep() { l.reactor.PrepareSleep() }
+func (l *kernelLower) cancelSleep()  { l.reactor.CancelSleep() }
+
+func (l *kernelLower) sleep() int {
+	if l.lost.Load() {
+		return l.ask(true)
+	}
+	n := l.batch.Harvest(l.reactor.Sleep())
+	l.check()
+	return n
+}
+
+// check sees whether the event queue is still there: without it poll and sleep would
+// return at once for ever.
+func (l *kernelLower) check() {
+	err := l.reactor.Err()
+	if err == nil {
+		return
+	}
+	l.lost.Store(true)
+	l.ring.fail(fmt.Errorf("%w: %w", ErrQueueLost, err))
+}
+
+// ask brings in the results of jobs without their events, having waited for one of
+// them if it is to. Whoever submits is kept out: what it has half submitted looks
+// like a job that failed.
+func (l *kernelLower) ask(wait bool) int {
+	if wait {
+		l.ring.owner.Lock()
+		jobs := l.batch.Unfinished()
+		l.ring.owner.Unlock()
+		l.batch.Await(jobs)
+	}
+	l.ring.owner.Lock()
+	n := l.batch.HarvestFinished()
+	l.ring.owner.Unlock()
+	return n
+}
 
 func (l *kernelLower) wake() {
-	if l.reactor != nil {
+	if l.reactor != nil && !l.lost.Load() {
 		l.reactor.Wake()
 	}
 }
@@ -406,7 +463,11 @@ func (l *kernelLower) close() error {
 	if l.batch == nil {
 		return nil
 	}
-	errs := []error{l.reactor.Close(), l.batch.Close()}
+	var errs []error
+	if !l.lost.Load() { // its number may be another's by now
+		errs = append(errs, l.reactor.Close())
+	}
+	errs = append(errs, l.batch.Close())
 	if l.closeKernel != nil {
 		errs = append(errs, l.closeKernel())
 	}

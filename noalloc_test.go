@@ -18,6 +18,17 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		sqes := make([]aioring.SQE, 64)
+		entries := make([]*aioring.Entry, 8)
+		for i := range entries {
+			entries[i] = entry(t, r)
+		}
+		list := entry(t, r)
+		aioring.PrepList(list, writes(int(f.Fd()), 16, 64, 0))
+		wakers := make([]*aioring.Waker, len(entries))
+		woken := make(chan int, len(entries))
+		for i := range wakers {
+			wakers[i] = aioring.NewWaker(func(error) { woken <- i })
+		}
 		for name, round := range map[string]func(){
 			"submit": func() {
 				for i := range 64 {
@@ -42,6 +53,51 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 				}
 				for range sqes {
 					if _, err := r.Wait(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+			},
+			"entry": func() {
+				for range 8 {
+					for i, e := range entries {
+						aioring.PrepWrite(e.SQE(), int(f.Fd()), buf[i*64:][:64], int64(i)*64)
+						if err := e.Submit(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+					}
+					for _, e := range entries {
+						cqe, err := e.Ready(t.Context())
+						if err != nil || !r.ClearReady(cqe.Event()) {
+							t.Fatal(err)
+						}
+					}
+				}
+			},
+			"waker": func() {
+				for range 8 {
+					for i, e := range entries {
+						if _, ok, err := e.PollReady(wakers[i]); ok || err != nil {
+							t.Fatal(ok, err)
+						}
+						if err := e.Submit(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+					}
+					for range entries {
+						cqe, ok, err := entries[<-woken].PollReady(nil)
+						if !ok || err != nil || !r.ClearReady(cqe.Event()) {
+							t.Fatal(ok, err)
+						}
+					}
+				}
+			},
+			"list": func() {
+				for range 4 {
+					if err := list.Submit(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					cqe, err := list.Ready(t.Context())
+					if err != nil || !r.ClearReady(cqe.Event()) {
 						t.Fatal(err)
 					}
 				}

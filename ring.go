@@ -51,13 +51,17 @@ type Ring struct {
 	ownHarvest func()       // harvestLoop: a method value made for each start would be allocated
 	parked     atomic.Int64 // waiters who cannot
 
+	entries entryTable               // the kept ones
+	wakers  atomic.Pointer[[]*Waker] // lent to a wakeList
+
 	worker     *ring.Parker   // the dedicated worker's, with WithWorker
 	background sync.WaitGroup // the dedicated worker
 
 	began   time.Time
-	stopped atomic.Bool   // no more intake
-	closed  atomic.Bool   // everything is over
-	closing chan struct{} // holds a token while somebody closes: one at a time
+	stopped atomic.Bool           // no more intake
+	closed  atomic.Bool           // everything is over
+	failure atomic.Pointer[error] // why completions no longer come by themselves
+	closing chan struct{}         // holds a token while somebody closes: one at a time
 
 	disabled atomic.Bool // until Enable
 	alarm    alarm       // the owner's: wakes it for the engine's next deadline
@@ -268,21 +272,29 @@ func (r *Ring) deliver(woken *wakeList) (posted int) {
 			r.eng.Cut(op)
 		}
 		n++
-		if c, _ := op.Owner.(*call); c != nil {
-			c.cqe, c.op = op.CQE, nil
-			woken.add(&c.waiter)
-			r.eng.Free(op)
-		} else if op.Silent() {
-			r.eng.Free(op)
-		} else {
+		switch owner := op.Owner.(type) {
+		case nil:
+			if op.Silent() {
+				r.eng.Free(op)
+				continue
+			}
 			posted++
 			r.cq.post(op)
+		case *call:
+			owner.cqe = CQE{UserData: op.CQE.UserData, Res: op.CQE.Res, Flags: op.CQE.Flags}
+			owner.op = nil
+			woken.add(&owner.waiter)
+			r.eng.Free(op)
+		case *member:
+			owner.end(op.CQE, woken)
+			r.eng.Free(op)
 		}
 	}
 	r.eng.Delivered(int(n)) // after the posts: who finds the ring quiet finds them
 	r.cq.fire(woken)
 	if r.stopped.Load() && r.quiet() {
 		r.cq.fireAll(woken)
+		woken.end = true
 	}
 	r.cq.mu.Unlock()
 	r.stat.completed.Add(n)
@@ -318,7 +330,11 @@ func (r *Ring) work() {
 // on; Shutdown may be called again.
 func (r *Ring) Shutdown(ctx context.Context) error {
 	r.stop()
-	return r.awaitQuiet(ctx)
+	if err := r.awaitQuiet(ctx); err != nil {
+		return err
+	}
+	r.entries.end() // here too: when Shutdown returns it is so
+	return nil
 }
 
 // stop ends the intake.
@@ -367,7 +383,7 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 	abandoned.Delete(r)
 
 	r.closed.Store(true)
-	var woken wakeList
+	woken := wakeList{end: true}
 	r.cq.mu.Lock()
 	r.cq.fireAll(&woken)
 	r.cq.mu.Unlock()
@@ -386,6 +402,29 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 	defer r.owner.Unlock()
 	r.alarm.stop()
 	return errors.Join(r.notify.close(), r.low.close())
+}
+
+// gone is why the ring takes nothing more.
+func (r *Ring) gone() error {
+	if err := r.failure.Load(); err != nil && !r.closed.Load() {
+		return *err
+	}
+	return ErrClosed
+}
+
+// fail is called when completions no longer come by themselves: the intake ends, and
+// whoever waits for more than there is gets the error. What was accepted still ends.
+// Any goroutine but the engine's owner may call it.
+func (r *Ring) fail(err error) {
+	if !r.failure.CompareAndSwap(nil, &err) {
+		return
+	}
+	r.stop()
+	woken := wakeList{end: true}
+	r.cq.mu.Lock()
+	r.cq.fireAll(&woken)
+	r.cq.mu.Unlock()
+	r.signal(&woken)
 }
 
 // held names what is under way.

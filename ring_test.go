@@ -888,26 +888,54 @@ func grow(depth int) byte {
 	return frame[0]
 }
 
-// An idle ring with waiters uses no processor time.
-func TestIdleRingSleeps(t *testing.T) {
-	eachVariant(t, func(t *testing.T, v variant) {
-		r := v.open(t, 8)
-		var waiting sync.WaitGroup
-		for _, ctx := range []context.Context{context.Background(), t.Context()} {
-			waiting.Go(func() { r.Wait(ctx) })
+// Idle rings use no processor time, whatever is waited for: five seconds of every
+// kernel and every kind of waiter at once.
+func TestIdleRingsSleep(t *testing.T) {
+	guard(t, time.Minute)
+	rd, wr, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rd.Close()
+	defer wr.Close()
+	var read aioring.SQE
+	aioring.PrepRead(&read, int(rd.Fd()), make([]byte, 1), 0)
+	var rings []*aioring.Ring
+	var waiting sync.WaitGroup
+	for _, kernel := range kernels() {
+		for _, worker := range []bool{false, true} {
+			v := variant{kernel, worker}
+			for _, wait := range []func(*aioring.Ring, *aioring.Entry){
+				func(r *aioring.Ring, _ *aioring.Entry) { r.WaitCQE() },
+				func(r *aioring.Ring, _ *aioring.Entry) { r.Wait(t.Context()) },
+				func(r *aioring.Ring, _ *aioring.Entry) { r.Do(t.Context(), read) },
+				func(_ *aioring.Ring, e *aioring.Entry) { e.Ready(t.Context()) },
+				func(_ *aioring.Ring, e *aioring.Entry) {
+					*e.SQE() = read
+					e.Submit(t.Context())
+					e.PollReady(aioring.NewWaker(func(error) {}))
+				},
+			} {
+				r := v.open(t, 8)
+				e := entry(t, r)
+				rings = append(rings, r)
+				waiting.Go(func() { wait(r, e) })
+			}
 		}
-		const idle = 300 * time.Millisecond
-		time.Sleep(idle) // until both are asleep
-		before := cpuTime(t)
-		time.Sleep(idle)
-		if used := cpuTime(t) - before; used > idle/4 {
-			t.Errorf("%v of processor time in %v", used, idle)
-		}
+	}
+	const idle = 5 * time.Second
+	time.Sleep(idle / 10) // until they are asleep
+	before := cpuTime(t)
+	time.Sleep(idle)
+	if used := cpuTime(t) - before; used > idle/100 {
+		t.Errorf("%v of processor time in %v", used, idle)
+	}
+	for _, r := range rings {
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
-		waiting.Wait()
-	})
+	}
+	waiting.Wait()
 }
 
 func cpuTime(t *testing.T) time.Duration {

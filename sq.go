@@ -79,7 +79,7 @@ func (r *Ring) SubmitAndWait(n int) (int, error) {
 // that others are left.
 func (r *Ring) submit() (n int, stopped bool, err error) {
 	if r.stopped.Load() {
-		return 0, false, ErrClosed
+		return 0, false, r.gone()
 	}
 	if r.disabled.Load() {
 		return 0, false, EBADFD
@@ -94,7 +94,7 @@ func (r *Ring) submit() (n int, stopped bool, err error) {
 	r.owner.Lock()
 	if r.stopped.Load() {
 		r.owner.Unlock()
-		return 0, false, ErrClosed
+		return 0, false, r.gone()
 	}
 	r.take(r.sq.shared.Cap()) // what was pushed before goes first
 	n, stopped, err = r.acceptOwn()
@@ -210,7 +210,7 @@ func (r *Ring) push(sqes []SQE, bytes int64) error {
 		r.intake.Add(-int64(len(sqes)))
 		r.eng.Unreserve(len(sqes), bytes)
 		r.kick() // a full ring wants draining; Close may have seen intake
-		return pushError(status)
+		return r.pushError(status)
 	}
 	return nil
 }
@@ -236,7 +236,7 @@ func (r *Ring) pushed() {
 // may be a moment after Push returns; SQE.Keep does not stop an explicit close.
 func (r *Ring) Push(sqes ...SQE) error {
 	if r.stopped.Load() {
-		return ErrClosed
+		return r.gone()
 	}
 	if r.disabled.Load() {
 		return EBADFD
@@ -279,10 +279,10 @@ func (r *Ring) PushContext(ctx context.Context, sqes ...SQE) error {
 	}
 }
 
-func pushError(status ring.Status) error {
+func (r *Ring) pushError(status ring.Status) error {
 	switch status {
 	case ring.Closed:
-		return ErrClosed
+		return r.gone()
 	case ring.TooBig:
 		return ErrTooBig
 	}

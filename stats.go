@@ -5,6 +5,7 @@ import "sync/atomic"
 // counters is what a ring counts above the kernel.
 type counters struct {
 	submitted, completed atomic.Uint64
+	stale                atomic.Uint64 // final CQEs of entries released
 }
 
 // Stats is a reading of a ring's counters, which count from New. The parts are
@@ -13,7 +14,7 @@ type Stats struct {
 	Kernel string `json:"kernel"`
 
 	Submitted uint64 `json:"submitted"`  // operations accepted
-	Completed uint64 `json:"completed"`  // final CQEs delivered, to the completion queue or to Do
+	Completed uint64 `json:"completed"`  // final CQEs delivered, to the completion queue, to Do or to an Entry
 	InFlight  int    `json:"in_flight"`  // accepted and not completed, now
 	Alive     int    `json:"alive"`      // from submission until the CQE is consumed, now
 	BytesHeld int64  `json:"bytes_held"` // in the buffers of those
@@ -29,7 +30,7 @@ type Stats struct {
 	Again     uint64 `json:"again"`      // jobs refused with EAGAIN and put back
 	Partial   uint64 `json:"partial"`    // lists of which the kernel took only a part
 	TooLong   uint64 `json:"too_long"`   // lists refused for their length
-	Stale     uint64 `json:"stale"`      // events of operations gone, dropped
+	Stale     uint64 `json:"stale"`      // events of operations gone, and final CQEs of entries released, dropped
 	HighWater int    `json:"high_water"` // most jobs in the kernel at a time, all rings of the process
 	Limit     int    `json:"limit"`      // most jobs the kernel allows the process
 
@@ -50,5 +51,6 @@ func (r *Ring) Stats() Stats {
 		BytesHeld: r.eng.BytesHeld(),
 	}
 	r.low.stats(&s)
+	s.Stale += r.stat.stale.Load()
 	return s
 }

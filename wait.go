@@ -56,8 +56,23 @@ func (l *waiterList) remove(w *waiter) {
 	w.list, w.prev, w.next = nil, nil, nil
 }
 
-// wakeList collects fired waiters until it is time to signal them.
-type wakeList struct{ head *waiter }
+// wakeList collects whom to wake when no lock is held.
+type wakeList struct {
+	head   *waiter   // fired
+	wakers *[]*Waker // of kept entries; nil if there are none
+	end    bool      // nothing more will come for kept entries
+}
+
+// wake adds a waker, which is nobody else's. The slice is lent by the ring, so that
+// none is made for each batch.
+func (l *wakeList) wake(w *Waker, r *Ring) {
+	if l.wakers == nil {
+		if l.wakers = r.wakers.Swap(nil); l.wakers == nil {
+			l.wakers = new([]*Waker)
+		}
+	}
+	*l.wakers = append(*l.wakers, w)
+}
 
 // add fires a waiter, which is in no list.
 func (l *wakeList) add(w *waiter) {
@@ -105,6 +120,17 @@ func (r *Ring) signal(woken *wakeList) {
 		}
 		w = next
 	}
+	if woken.wakers != nil {
+		for _, w := range *woken.wakers {
+			w.Wake()
+		}
+		clear(*woken.wakers)
+		*woken.wakers = (*woken.wakers)[:0]
+		r.wakers.Store(woken.wakers)
+	}
+	if woken.end {
+		r.entries.end()
+	}
 }
 
 // rouse wakes the waiters whose needs are met by what is in the ring.
@@ -133,6 +159,9 @@ func (r *Ring) met(l *waiterList, need uint64) (bool, error) {
 	r.cq.refill()
 	if r.cq.ready() >= min(need, uint64(len(r.cq.cells))) {
 		return true, nil
+	}
+	if r.failure.Load() != nil {
+		return true, r.gone()
 	}
 	if r.stopped.Load() && r.quiet() {
 		// No more will come. Look again: quiet was false until the last was posted.
@@ -287,6 +316,9 @@ func (r *Ring) wantsHarvest() bool {
 	if r.closed.Load() {
 		return false
 	}
+	if r.failure.Load() != nil {
+		return r.low.harvests() // until the last is in
+	}
 	return r.parked.Load() > 0 || r.low.waiting() > 0 || r.opts.worker
 }
 
@@ -307,7 +339,7 @@ func (r *Ring) harvestLoop() {
 func (r *Ring) harvest(w *waiter) {
 	over := func() bool {
 		if w != nil {
-			return w.fired.Load()
+			return w.fired.Load() || !r.low.harvests()
 		}
 		return !r.wantsHarvest()
 	}

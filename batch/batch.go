@@ -43,9 +43,11 @@ type Job struct {
 	Off  int64    // in bytes, not negative
 	Buf  []byte   // Read, Write: untouched by others until Done
 	Bufs [][]byte // Readv, Writev: likewise
+	Once bool     // is not to wait for room: without it the job is done at once, refused
 
-	N     int       // bytes moved, once done
-	Errno aio.Errno // why it failed, once done
+	N       int       // bytes moved, once done
+	Errno   aio.Errno // why it failed, once done
+	Refused bool      // of a job that goes Once: the kernel had no room, nothing was done
 
 	place place
 	held  bool        // Config.Hold has fixed the file
@@ -187,7 +189,7 @@ func New(cfg Config) (*Batch, error) {
 func (b *Batch) Add(j *Job) {
 	b.seq++
 	j.seq = b.seq
-	j.N, j.Errno = 0, 0
+	j.N, j.Errno, j.Refused = 0, 0, false
 	j.place, j.held = fresh, false
 	b.fresh.push(j)
 }
@@ -250,6 +252,10 @@ func (b *Batch) peek() *Job {
 
 // wait puts a job among those that wait, in its place.
 func (b *Batch) wait(j *Job) {
+	if j.Once {
+		b.handBack(j)
+		return
+	}
 	if !j.held {
 		if errno := b.cfg.Hold(j); errno != 0 {
 			b.elsewhereOne(j) // without a descriptor to hold it cannot wait
@@ -268,8 +274,28 @@ func (b *Batch) elsewhere(n int) {
 		if j == nil {
 			return
 		}
+		if j.Once {
+			b.handBack(j)
+			continue
+		}
 		b.elsewhereOne(j)
 	}
+}
+
+// handBack ends a job that goes Once and found no room.
+func (b *Batch) handBack(j *Job) {
+	j.place = nowhere
+	j.Errno, j.Refused = aio.EAGAIN, true
+	b.cfg.Done(j)
+}
+
+// Divert makes plain calls of all jobs that are not in the kernel, for when it can
+// no longer tell of their end. Owner only.
+func (b *Batch) Divert() {
+	for j := b.next(); j != nil; j = b.next() {
+		b.elsewhereOne(j)
+	}
+	b.queued.Store(0)
 }
 
 func (b *Batch) elsewhereOne(j *Job) {
@@ -508,7 +534,9 @@ func (b *Batch) refused(j *Job, errno aio.Errno) (full bool) {
 // requeue puts a job that was taken back to its place in the order.
 func (b *Batch) requeue(j *Job) {
 	b.wait(j)
-	b.stats.requeued.Add(1)
+	if j.place == waiting {
+		b.stats.requeued.Add(1)
+	}
 }
 
 // Harvest reaps the jobs whose events these are and calls Done for each. Events
@@ -556,6 +584,52 @@ func (b *Batch) reap(token aio.Token, errno aio.Errno) bool {
 	b.cfg.Budget.give(1)
 	b.cfg.Done(j)
 	return true
+}
+
+// The next three are for when the event queue is lost: they find the jobs that have
+// finished by asking for each. The owner calls Unfinished and HarvestFinished, whoever
+// would harvest Await.
+
+// Unfinished is some jobs in the kernel, as few as Await can wait for.
+func (b *Batch) Unfinished() []*aio.ControlBlock {
+	var jobs []*aio.ControlBlock
+	for i := range b.slab.Len() {
+		if len(jobs) == b.cfg.Budget.Limit() {
+			break
+		}
+		if s := b.slot(uint32(i)); s.gen.Load() != 0 && s.reaped.Load() != s.gen.Load() {
+			jobs = append(jobs, b.slab.Block(i))
+		}
+	}
+	return jobs
+}
+
+// Await waits until one of the jobs has finished.
+func (b *Batch) Await(jobs []*aio.ControlBlock) {
+	if len(jobs) == 0 {
+		return
+	}
+	// Whatever it answers, the jobs are asked next.
+	if b.cfg.Kernel.Suspend(jobs, -1) == aio.EINVAL && len(jobs) > 1 {
+		b.cfg.Kernel.Suspend(jobs[:1], -1) // the limit is lower by now
+	}
+}
+
+// HarvestFinished is Harvest of all that have finished.
+func (b *Batch) HarvestFinished() int {
+	n := 0
+	for i := range b.slab.Len() {
+		gen := b.slot(uint32(i)).gen.Load()
+		if gen == 0 {
+			continue
+		}
+		errno := b.cfg.Kernel.Error(b.slab.Block(i))
+		if errno != aio.EINPROGRESS && b.reap(aio.Token{Slot: uint32(i), Gen: gen}, errno) {
+			n++
+		}
+	}
+	b.stats.reaped.Add(uint64(n))
+	return n
 }
 
 // Settle frees the control block of a job that Done was called for. It must be

@@ -58,6 +58,9 @@ type Waker struct{ wake func(err error) }
 // no lock held, so it must not block; it may poll.
 func NewWaker(wake func(err error)) *Waker { return &Waker{wake: wake} }
 
+// Wake calls the waker that [Readiness.Arrive] handed out. Nobody else does.
+func (w *Waker) Wake() { w.wake(nil) }
+
 // Readiness says whether an operation has finished, and wakes who waits for that.
 // It is one atomic word and a place for one waker: an event (Complete) makes it
 // ready, and ready it stays, however often it is polled, until it is cleared with
@@ -105,19 +108,27 @@ func (r *Readiness) Poll() Event { return Event{r.word.Load()} }
 // Complete is the arrival of an event: one tick, and ready. It then wakes the
 // waiter. false: the entry is no longer of this generation; nothing has changed.
 func (r *Readiness) Complete(generation uint32) bool {
+	w, ok := r.Arrive(generation)
+	if w != nil {
+		w.wake(nil)
+	}
+	return ok
+}
+
+// Arrive is Complete for a caller that holds a lock: it hands the waker out, nil if
+// there is none, for the caller to [Waker.Wake] when it holds none.
+func (r *Readiness) Arrive(generation uint32) (w *Waker, ok bool) {
 	for {
 		old := r.word.Load()
 		if (Event{old}).Generation() != generation&generationMask {
-			return false
+			return nil, false
 		}
 		r.step()
 		tick := (old + 1) & tickMask
 		if r.word.CompareAndSwap(old, old&^tickMask|tick|readyBit) {
-			break
+			return r.takeWaker(), true
 		}
 	}
-	r.wakeUp()
-	return true
 }
 
 // Clear takes ready back, if ev was ready and is current: generation and the whole
@@ -212,14 +223,19 @@ func (r *Readiness) leave(generation uint32, w *Waker) (ev Event, ready, back bo
 
 // wakeUp takes the waker out and calls it. The word has changed before.
 func (r *Readiness) wakeUp() {
-	r.step()
-	if r.waker.Load() == nil {
-		return // who leaves one now looks at the word after that
-	}
-	r.step()
-	if w := r.waker.Swap(nil); w != nil {
+	if w := r.takeWaker(); w != nil {
 		w.wake(nil)
 	}
+}
+
+// takeWaker takes the waker out, for whoever has changed the word to call.
+func (r *Readiness) takeWaker() *Waker {
+	r.step()
+	if r.waker.Load() == nil {
+		return nil // who leaves one now looks at the word after that
+	}
+	r.step()
+	return r.waker.Swap(nil)
 }
 
 func (r *Readiness) step() {
