@@ -227,7 +227,7 @@ func (r *Ring) start() {
 		r.low.flush()
 		r.cancelTargets()
 		r.low.settle() // refusals, and what was done at once
-		if !r.eng.HasReleased() {
+		if !r.eng.HasWork() {
 			return
 		}
 	}
@@ -238,7 +238,7 @@ func (r *Ring) start() {
 func (r *Ring) release() {
 	var woken wakeList
 	posted := r.deliver(&woken)
-	if r.eng.HasReleased() {
+	if r.eng.HasWork() {
 		r.again.Store(true) // the delivery itself ended a timeout, and something follows it
 	}
 	r.alarm.set(r.eng.NextDeadline())

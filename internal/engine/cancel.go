@@ -41,6 +41,7 @@ func prepareCancel(s *SQE) syscall.Errno {
 // startCancel sends an ASYNC_CANCEL on its way. One by descriptor is released first:
 // whether the number means a file is for others to say, by Complete or Seek.
 func (e *Engine) startCancel(op *Op) {
+	op.seek = seek{before: e.accepted}
 	if op.SQE.OpFlags&CancelFd == 0 {
 		e.beginSeek(op)
 		return
@@ -62,7 +63,6 @@ func (e *Engine) Seek(op *Op) {
 
 func (e *Engine) beginSeek(op *Op) {
 	op.state = seeking
-	op.seek = seek{before: e.accepted}
 	e.cancels.Push(op)
 }
 
@@ -80,6 +80,7 @@ func NewCancel(s SQE) (*Op, error) {
 // when NextCancel has nothing more to give. It may be sent again then.
 func (e *Engine) Cancel(c *Op) {
 	if c.marks&outside != 0 && c.state == completed {
+		c.seek = seek{before: e.accepted}
 		e.beginSeek(c)
 	}
 }

@@ -336,8 +336,8 @@ func (e *Engine) NextReleased() *Op {
 	return op
 }
 
-// HasReleased reports whether NextReleased has one.
-func (e *Engine) HasReleased() bool { return e.released.Len() > 0 }
+// HasWork reports whether NextReleased or NextCancel has one.
+func (e *Engine) HasWork() bool { return e.released.Len() > 0 || e.cancels.Len() > 0 }
 
 // Complete gives a running operation its result.
 func (e *Engine) Complete(op *Op, res int32) {

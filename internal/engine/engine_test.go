@@ -53,7 +53,7 @@ func TestWhatRunsIsReleasedAndTheRestIsCompletedAtOnce(t *testing.T) {
 				e.Complete(op, 42)
 				c.res = 42
 			}
-			if e.HasReleased() {
+			if e.HasWork() {
 				t.Error("something is released")
 			}
 			if got := e.NextCompleted(); got != op || op.CQE.Res != c.res || op.CQE.UserData != 1<<64-1 {
@@ -172,7 +172,7 @@ func TestCancelAllEndsWhatComesLater(t *testing.T) {
 	e.NextReleased()
 	e.CancelAll()
 	op, _ := accept(t, e, SQE{Opcode: OpWrite})
-	if e.NextCompleted() != op || op.CQE.Res != -int32(syscall.ECANCELED) || e.HasReleased() {
+	if e.NextCompleted() != op || op.CQE.Res != -int32(syscall.ECANCELED) || e.HasWork() {
 		t.Errorf("%+v", op.CQE)
 	}
 	n := 0

@@ -9,6 +9,12 @@ import "syscall"
 func (e *Engine) prepare(op *Op) syscall.Errno {
 	s := &op.SQE
 	if s.Flags != 0 {
+		if s.Flags&FlagCQESkip != 0 {
+			op.marks |= silent
+		}
+		if !Supported(s.Opcode) {
+			return syscall.EINVAL
+		}
 		if errno := e.prepareFlags(op); errno != 0 {
 			return errno
 		}
@@ -52,7 +58,6 @@ func (e *Engine) prepareFlags(op *Op) syscall.Errno {
 		return syscall.EOPNOTSUPP
 	}
 	if flags&FlagCQESkip != 0 {
-		op.marks |= silent
 		// Who waits for all before it could not tell any more when that is over.
 		e.drain.disabled = true
 	}

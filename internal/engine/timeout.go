@@ -227,8 +227,8 @@ func (e *Engine) Rearm(op *Op, now int64) {
 		return
 	}
 	e.now = max(e.now, now)
+	op.marks &^= uncounted
 	if op.marks&doomed != 0 || e.closing {
-		op.marks &^= uncounted
 		e.finish(op, -int32(syscall.ECANCELED))
 		e.step()
 		return
