@@ -339,6 +339,10 @@ func (f *file) end() {
 // the ring.
 func (f *file) discard() {
 	if f.temp != "" {
+		if f.copy >= 0 {
+			// Its room is free at once: io_uring may hold the file a moment longer.
+			_ = unix.Ftruncate(f.copy, 0)
+		}
 		if err := unix.Unlinkat(f.into.fd, f.temp, 0); err != nil {
 			f.copier.report.fail(&pathError{f.into.path(f.temp), "cannot remove", err})
 		}
