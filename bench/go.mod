@@ -10,8 +10,6 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require (
-	github.com/google/btree v1.1.3 // indirect
-)
+require github.com/google/btree v1.1.3 // indirect
 
 replace github.com/aioring/aioring => ../
