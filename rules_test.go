@@ -206,6 +206,17 @@ func TestRefusedEntriesInChains(t *testing.T) { // checks 15 to 18, 56
 			submit(t, r, 1)
 		}
 		wantSet(t, r, is(1, einval), is(2, 0))
+		// One that ends its chain stops the submission, as one alone does. Where a worker
+		// submits nothing stops it.
+		if !v.worker {
+			put(t, r, nop(1, hard), nop(2, link), bad(3, 0), nop(4, 0))
+			if n, err := r.SubmitAndWait(4); n != 3 || err != nil {
+				t.Errorf("with a bad end of a chain: submitted %d, %v", n, err)
+			}
+			wantSet(t, r, is(1, cancelled), is(2, cancelled), is(3, einval))
+			submit(t, r, 1)
+			wantSet(t, r, is(4, 0))
+		}
 		all := v.open(t, 16, aioring.WithSubmitAll())
 		submitAll(t, all, nop(1, 0), bad(2, 0), nop(3, 0), nop(4, 0))
 		wantSet(t, all, is(1, 0), is(2, einval), is(3, 0), is(4, 0))
@@ -576,6 +587,9 @@ func TestWaitsWithATime(t *testing.T) { // checks 23 to 25, 30, 32, 35, 36
 		}
 		if n, err := r.SubmitAndWaitTimeout(3, 5*ms); n != 1 || err != nil {
 			t.Errorf("one of three: %d, %v", n, err)
+		}
+		if _, err := r.WaitCQENr(1); err != nil { // a thread of the kernel's may take its time
+			t.Fatal(err)
 		}
 		if n, err := r.SubmitAndWaitTimeout(3, ms); n != 0 || err != nil {
 			t.Errorf("one there, none submitted: %d, %v", n, err)
