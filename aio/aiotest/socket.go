@@ -83,8 +83,33 @@ func (r *rig) receive(fd, n int) []byte {
 	return buf
 }
 
-// fill writes to a socket until it takes no more, and says how much that was.
+// fill writes to a socket until it takes no more, and says how much that was. What
+// is under way on TCP makes room once more when it has arrived, so there a socket is
+// full when it has stayed so for a while.
 func (r *rig) fill(fd int) int {
+	r.Helper()
+	total := r.fillOnce(fd)
+	if at, err := unix.Getsockname(fd); err != nil {
+		return total // no socket
+	} else if _, tcp := at.(*unix.SockaddrInet4); !tcp {
+		return total
+	}
+	const settled = 50 // milliseconds
+	for {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		if _, err := unix.Poll(fds, settled); err == unix.EINTR {
+			continue
+		}
+		// Asked for again even if poll knows of no room: it wants more than a byte.
+		n := r.fillOnce(fd)
+		if n == 0 {
+			return total
+		}
+		total += n
+	}
+}
+
+func (r *rig) fillOnce(fd int) int {
 	r.Helper()
 	r.nonblocking(fd, true)
 	defer r.nonblocking(fd, false)
