@@ -61,7 +61,7 @@ var sysctlTable = map[string]sysctl{
 	"vfs.aio.num_queue_count":        {gauge: func(s *System) int { return s.queueCount }},
 	"vfs.aio.num_buf_aio":            {gauge: func(s *System) int { return s.mappedRequests }},
 	"vfs.aio.num_unmapped_aio":       {gauge: func(s *System) int { return s.directRequests }},
-	"vfs.aio.num_aio_procs":          {gauge: func(s *System) int { return s.daemons }},
+	"vfs.aio.num_aio_procs":          {gauge: func(s *System) int { return max(s.daemons, s.kept) }},
 	"p1003_1b.aio_listio_max":        {gauge: func(s *System) int { return s.limits.MaxQueuePerProc }},
 	"p1003_1b.aio_max":               {gauge: func(*System) int { return aioMax }},
 	"p1003_1b.aio_prio_delta_max":    {gauge: func(*System) int { return 0 }},

@@ -25,6 +25,7 @@ type System struct {
 
 	runq     queue[job] // aio_jobs: waiting for a daemon, in order of submission
 	daemons  int        // running, or about to
+	kept     int        // in threaded mode: how many the kernel would have even if nothing runs
 	starting int        // of these, not yet looked for a job
 	entry    func()     // daemon, once and for all: a go statement then allocates nothing
 	quiet    *sync.Cond // a daemon has ended, or a process has nothing unfinished
