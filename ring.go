@@ -265,6 +265,7 @@ func (r *Ring) deliver(woken *wakeList) {
 		*woken, more = r.direct.reap(*woken)
 		n += more
 	}
+	r.stat.completed.Add(n)
 	r.eng.Delivered(int(n)) // after the posts: who finds the ring quiet finds them
 	r.cq.fire(woken)
 	if r.stopped.Load() && r.quiet() {
@@ -272,7 +273,6 @@ func (r *Ring) deliver(woken *wakeList) {
 		woken.end = true
 	}
 	r.cq.mu.Unlock()
-	r.stat.completed.Add(n)
 }
 
 // quiet reports whether nothing is on its way: every operation pushed or
