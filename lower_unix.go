@@ -376,6 +376,12 @@ func (l *kernelLower) finish(t *task) {
 			handBack(t.op)
 		}
 		l.batch.Settle(&t.job)
+		if (t.job.Errno == aio.EBADF || t.job.Errno == aio.EINVAL) && l.queueGone() {
+			// That was about the event queue, or else it is the same again.
+			l.startPlain(t, false)
+			l.ring.again.Store(true) // for the flush
+			return
+		}
 	}
 	if t.file != nil {
 		l.files.release(t.file)
@@ -459,6 +465,20 @@ func (l *kernelLower) check() {
 	l.ring.fail(fmt.Errorf("%w: %w", ErrQueueLost, err))
 }
 
+// queueGone reports whether the event queue is lost. The engine's owner calls it.
+func (l *kernelLower) queueGone() bool {
+	if l.lost.Load() {
+		return true
+	}
+	err := l.reactor.Check()
+	if err == nil {
+		return false
+	}
+	l.lost.Store(true)
+	go l.ring.fail(fmt.Errorf("%w: %w", ErrQueueLost, err)) // which wants the engine
+	return true
+}
+
 // ask brings in the results of jobs without their events, having waited for one of
 // them if it is to. Whoever submits is kept out: what it has half submitted looks
 // like a job that failed.
@@ -502,7 +522,9 @@ func (l *kernelLower) close() error {
 	}
 	var errs []error
 	if !l.lost.Load() { // its number may be another's by now
-		errs = append(errs, l.reactor.Close())
+		if err := l.reactor.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("%w: %w", ErrQueueLost, err))
+		}
 	}
 	errs = append(errs, l.batch.Close())
 	if l.closeKernel != nil {

@@ -319,6 +319,7 @@ func (r *Ring) deliver(woken *wakeList) (posted int) {
 		n += more
 	}
 	posted = int(r.cq.posted() - before)
+	r.stat.completed.Add(n)
 	r.eng.Delivered(int(n)) // after the posts: who finds the ring quiet finds them
 	r.cq.fire(woken)
 	if r.stopped.Load() && r.quiet() {
@@ -326,7 +327,6 @@ func (r *Ring) deliver(woken *wakeList) (posted int) {
 		woken.end = true
 	}
 	r.cq.mu.Unlock()
-	r.stat.completed.Add(n)
 	return posted
 }
 
