@@ -32,6 +32,8 @@ type knownFile struct {
 	stat  aio.FileStat
 	errno aio.Errno
 	held  *heldFile
+
+	asked, direct bool // whether reads go past the page cache, once asked for
 }
 
 // heldFile is a private descriptor, shared by the operations of one epoch on one

@@ -95,6 +95,7 @@ type kernelLower struct {
 	files fileCache
 	pool  *worker.Pool
 	calls []*worker.Call // started, for the pool at the next flush
+	cache worker.Cache   // the engine's owner's; without AIO
 
 	// Without AIO these are nil.
 	aio         aio.Kernel
@@ -113,8 +114,9 @@ type kernelLower struct {
 	// the owner takes all at once.
 	done atomic.Pointer[task]
 
-	plain, fallbacks atomic.Uint64
-	forbidden        string // why it is not io_uring
+	plain, fallbacks, cached atomic.Uint64
+
+	forbidden string // why it is not io_uring
 }
 
 // task is what an operation is below the engine, one for each slot of the
@@ -185,6 +187,9 @@ func (l *kernelLower) start(op *engine.Op) {
 	stat, errno := l.files.stat(op.SQE.Fd)
 	if errno != 0 {
 		l.ring.eng.Complete(op, -int32(errno.Host()))
+		return
+	}
+	if l.batch == nil && l.readCached(op) {
 		return
 	}
 	t.stat = stat
@@ -318,6 +323,7 @@ func (l *kernelLower) flush() {
 		l.calls = l.calls[:0]
 	}
 	l.files.forget()
+	l.cache.NextTurn()
 }
 
 // reaped is batch's Done.
@@ -503,7 +509,7 @@ func (l *kernelLower) wake() {
 
 func (l *kernelLower) stats(s *Stats) {
 	s.Forbidden = l.forbidden
-	s.Plain, s.Fallbacks = l.plain.Load(), l.fallbacks.Load()
+	s.Plain, s.Cached, s.Fallbacks = l.plain.Load(), l.cached.Load(), l.fallbacks.Load()
 	if l.batch == nil {
 		return
 	}

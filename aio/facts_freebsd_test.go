@@ -311,12 +311,23 @@ func TestNoElementsOnADiskNeverEnd(t *testing.T) {
 // Source: FreeBSD sys/kern/vfs_aio.c, aio_qbio, vm_fault_quick_hold_pages.
 func TestDiskReadAcrossForkMayBeLost(t *testing.T) {
 	const (
-		ahead = 200 // jobs that keep the disk busy
+		ahead = 1500 // jobs that keep the disk busy
 		jobs  = 16
 		size  = 1 << 20
 	)
 	r := newRig(t, 2*(ahead+jobs))
 	fd := r.rawDisk()
+	limits := r.limits()
+	for name, n := range map[string]int{"vfs.aio.max_aio_queue_per_proc": limits.MaxQueuePerProc, "vfs.aio.max_aio_queue": limits.MaxQueue} {
+		if err := setSysctlInt(name, ahead+jobs+100); err != nil {
+			t.Skipf("the caps cannot be raised: %v", err)
+		}
+		defer func() {
+			if err := setSysctlInt(name, n); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
 	data := make([]byte, size)
 	for i := range data {
 		data[i] = 0xd1
