@@ -203,6 +203,8 @@ func (s *sheet) find(e *act) []*act {
 		}
 		switch {
 		case b.state == over && e.known&b.bit != 0:
+		case b == now && b.state == active && b.blocks:
+			open("whether %d can be stopped", b.Data)
 		case b.state != over && now.stuck() && s.found(e, now):
 			if b == now {
 				found = append(found, b)

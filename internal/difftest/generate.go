@@ -66,9 +66,6 @@ func (g *generator) grow() {
 	if _, err := Foresee(&p, Departures{}); err != nil {
 		return
 	}
-	if _, err := Foresee(&p, Linux); err != nil {
-		return
-	}
 	if s.Verb == Put {
 		g.data++
 	}

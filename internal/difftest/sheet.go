@@ -34,13 +34,23 @@ type Foreseen struct {
 
 // Departures are where a kernel does otherwise than the contract says, on purpose.
 type Departures struct {
-	// A failed FSYNC does not break its chain. Linux 6.18 does so for many operations
-	// on files, against its manual; PORTING.md lists them.
+	// FsyncBreaksNothing: a failed FSYNC does not break its chain. Linux 6.18 does so for
+	// many operations on files, against its manual; PORTING.md lists them.
 	FsyncBreaksNothing bool
+	// Workers leaves open what comes of Linux giving some operations to a worker: those
+	// with FlagAsync, those that were drained, a chain that its submission cuts off, and
+	// what follows an access to a file in a chain. The worker finds the file when it gets
+	// to the operation; a read of a pipe may block there, and then cannot be cancelled, by
+	// a limit neither; and a cancellation that names a file, or anything, finds itself.
+	Workers bool
+	// HoldsBack leaves open what comes of Linux holding back what is submitted after a
+	// drain, until everything is over, as long as it has not let one operation pass that
+	// found nothing before it.
+	HoldsBack bool
 }
 
-// Linux is where Linux's io_uring departs from its manual.
-var Linux = Departures{FsyncBreaksNothing: true}
+// Linux is where Linux 6.18 departs.
+var Linux = Departures{FsyncBreaksNothing: true, Workers: true, HoldsBack: true}
 
 // errOpen is the error of a program whose outcome the contract leaves open.
 type errOpen string
@@ -96,6 +106,7 @@ type act struct {
 	left   int  // completions that a count waits for
 	limit  *act // the LINK_TIMEOUT that watches it
 	silent bool // no CQE comes
+	blocks bool // a worker may be blocked in it
 }
 
 func (a *act) links() bool { return a.Link || a.Hard }
@@ -140,6 +151,7 @@ type sheet struct {
 
 	held     bool // Linux may still hold back what comes after a drain
 	heldFrom int  // in chains
+	heldNext bool // the next chain is held back for sure
 
 	pipes    [Pipes]pipe
 	files    [Files][]byte
@@ -265,7 +277,7 @@ func (s *sheet) refused(a *act, before *act) syscall.Errno {
 		}
 		s.noDrain = true
 	}
-	if a.Code == LinkTimeout && a.Skip && TEMP {
+	if (a.Code == LinkTimeout && a.Skip || a.Code == FsyncPipe && a.Skip && a.Link) && TEMP {
 		open("temp")
 	}
 	if a.Drain && s.noDrain {
@@ -316,24 +328,18 @@ func (s *sheet) submit(whole bool) {
 
 // enter takes a chain in.
 func (s *sheet) enter(c *chain, errs []syscall.Errno) {
+	s.hold(c)
 	for _, a := range c.acts {
-		// Linux has a chain that its submission cuts off done by a worker, later.
-		if a.Duplicate && (len(c.acts) > 1 || a.links() || c.drain || s.held) {
+		if a.Duplicate && (len(c.acts) > 1 || c.drain || s.mayDrain() || s.byWorker(a)) {
 			open("which file %d means when it starts", a.Data)
 		}
 		if c.bad && a.Skip && len(c.acts) > 1 {
 			open("who is silent in a chain that was refused")
 		}
-	}
-	for _, a := range c.acts {
-		// Linux 6.18 gives such operations to its workers, and a cancellation that a
-		// worker has, and that names a file or anything, finds itself there.
-		byWorker := a.Async || c.drain || s.held || c.acts[len(c.acts)-1].links()
-		if byWorker && (a.Code == CancelPipe || a.Any) {
+		if s.byWorker(a) && (a.Code == CancelPipe || a.Any) {
 			open("whether %d finds itself", a.Data)
 		}
 	}
-	s.hold(c)
 	if c.bad && (c.drain || s.draining()) {
 		open("whether what is refused waits")
 	}
@@ -367,11 +373,46 @@ func (s *sheet) draining() bool {
 	return false
 }
 
-// hold keeps to what Linux 6.18 and the contract have in common about what is
-// submitted after a drain. Linux goes on to hold back whatever comes, until everything
-// is over, as long as it has not let one operation pass that found nothing before it.
+// mayDrain is draining, however slow everything is.
+func (s *sheet) mayDrain() bool {
+	for _, c := range s.chains {
+		if c.drain && c.bits&^s.settled != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// byWorker reports whether Linux may have a worker do an operation.
+func (s *sheet) byWorker(a *act) bool {
+	if !s.how.Workers {
+		return false
+	}
+	c := a.chain
+	if a.Async || c.drain || s.held || c.acts[len(c.acts)-1].links() {
+		return true
+	}
+	for _, b := range c.acts[:a.at] {
+		switch b.Code {
+		case Read, Readv, Write, Writev, Fsync:
+			return true
+		}
+		if b.Async {
+			return true
+		}
+	}
+	return false
+}
+
+// hold follows what Linux may be holding back.
 func (s *sheet) hold(c *chain) {
-	if c.drain {
+	if !s.how.HoldsBack {
+		return
+	}
+	// A drain further down in a chain makes a drain of the next chain, too.
+	drains := c.drain || s.heldNext
+	s.heldNext = c.drain && !c.acts[0].Drain
+	if drains {
 		if !s.held {
 			s.held, s.heldFrom = true, len(s.chains)
 		}
@@ -450,6 +491,10 @@ func (s *sheet) advance(c *chain, known uint64) {
 		a.limit = c.acts[c.now+1]
 		a.limit.state, a.limit.known, a.limit.short = active, known, a.limit.Ms < Forever
 	}
+	if a.Code == ReadPipe && s.byWorker(a) && a.limit != nil {
+		open("whether the limit of %d can stop it", a.Data)
+	}
+	a.blocks = a.Code == ReadPipe && s.byWorker(a)
 	a.state, a.known = active, known
 	for _, e := range s.cancels {
 		if e.targets(a) && e.bit&^known != 0 {
