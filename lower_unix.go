@@ -125,7 +125,8 @@ type task struct {
 	op    *engine.Op
 	file  *heldFile // its private descriptor, if it has one
 	stat  aio.FileStat
-	plain bool // it is call's, not job's
+	plain bool        // it is call's, not job's
+	ended atomic.Bool // call is over; the store publishes its result
 	job   batch.Job
 	call  worker.Call
 	next  *task
@@ -331,7 +332,9 @@ func (l *kernelLower) reaped(j *batch.Job) { l.push(l.task(j.ID)) }
 
 // called is the pool's done.
 func (l *kernelLower) called(c *worker.Call) {
-	l.push(l.task(c.ID))
+	t := l.task(c.ID)
+	t.ended.Store(true)
+	l.push(t)
 	l.ring.kick()
 }
 
@@ -374,6 +377,7 @@ func (l *kernelLower) finish(t *task) {
 			res = -int32(t.call.Err)
 		}
 		t.call = worker.Call{}
+		t.ended.Store(false)
 	} else {
 		if res = int32(t.job.N); t.job.Errno != 0 {
 			res = -int32(t.job.Errno.Host())
@@ -401,10 +405,13 @@ func (l *kernelLower) finish(t *task) {
 func (l *kernelLower) cancel(op *engine.Op) syscall.Errno {
 	t := l.task(op.Slot())
 	if t.plain {
+		ends := l.pool.Cancel(&t.call)
 		switch {
-		case l.pool.Cancel(&t.call):
+		case t.ended.Load() && t.call.Err == syscall.ECANCELED:
 			return 0
-		case t.call.Stream:
+		case t.ended.Load():
+			return syscall.ENOENT
+		case ends, t.call.Stream:
 			return syscall.EINPROGRESS // it is just finding out whether it has to wait
 		}
 		return syscall.EALREADY
