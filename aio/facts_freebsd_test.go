@@ -353,14 +353,22 @@ func TestDiskReadAcrossForkMayBeLost(t *testing.T) {
 		}
 		c := newChild(t)
 		var blocks []*ControlBlock
+		many := make([][]byte, limits.MaxBuf) // a request of the disk for each, all into the same
+		for i := range many {
+			many[i] = data[i*512:][:512]
+		}
 		for range ahead {
-			blocks = append(blocks, r.prepare(OpRead, fd, 0, data)) // all into the same
+			blocks = append(blocks, r.prepareVector(OpReadv, fd, 0, many...))
 		}
 		for i := range bufs {
 			blocks = append(blocks, r.prepare(OpRead, fd, int64(i)*size, bufs[i]))
 		}
-		for _, cb := range blocks {
-			r.want("aio_read", r.Read(cb), 0)
+		for i, cb := range blocks {
+			if i < ahead {
+				r.want("aio_readv", r.Readv(cb), 0)
+			} else {
+				r.want("aio_read", r.Read(cb), 0)
+			}
 		}
 		if forks {
 			c.start(c.gate())
@@ -377,8 +385,12 @@ func TestDiskReadAcrossForkMayBeLost(t *testing.T) {
 			}
 		}
 		r.wait(len(blocks))
-		for _, cb := range blocks {
-			r.reap(cb, size, 0)
+		for i, cb := range blocks {
+			if i < ahead {
+				r.reap(cb, len(many)*512, 0)
+			} else {
+				r.reap(cb, size, 0)
+			}
 		}
 		under, lost := 0, 0
 		for i := range bufs {
