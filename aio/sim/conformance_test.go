@@ -87,7 +87,7 @@ func newProcess(t *testing.T, cfg sim.Config) *sim.Kernel {
 
 // newDisk is a disk of the process's machine.
 func newDisk(t *testing.T, k aio.Kernel, kind aiotest.DiskKind) string {
-	d, err := k.(*sim.Kernel).System().NewDisk(t.TempDir(), sim.DiskConfig{Size: 8 << 20, Mapped: kind == aiotest.DiskMapped})
+	d, err := k.(*sim.Kernel).System().NewDevice(t.TempDir(), sim.DeviceConfig{Size: 8 << 20, Mapped: kind == aiotest.DiskMapped})
 	if err != nil {
 		t.Fatal(err)
 	}

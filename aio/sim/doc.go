@@ -46,12 +46,12 @@
 //	memory.go   Volume, what they lie on; files in memory
 //	sysctl.go   the sysctls, by name
 //	trace.go    histories
-//	socket.go, disk.go, watch.go, level.go    what is no file
+//	socket.go, device.go, watch.go, level.go  what is no file
 //	filter.go, timer.go, signal.go            the other filters, and SIGEV_SIGNAL
 //	table.go    the intrusive containers
 //
 // Block devices of the host count as character devices; disks are those of
-// [System.NewDisk]. In memory there are regular files only, and things that never
+// [System.NewDevice]. In memory there are regular files only, and things that never
 // say anything ([Kernel.OpenMute]).
 //
 // Where the model knowingly differs from the kernel, over descriptors of the host:

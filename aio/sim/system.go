@@ -34,7 +34,7 @@ type System struct {
 	stalled  queue[sockbuf]
 	servers  int // goroutines of sockets and disks
 	timers   int
-	disks    sync.Map // diskID to *Disk
+	disks    sync.Map // diskID to *Device
 
 	vnodes table[vnode]
 

@@ -12,9 +12,9 @@ import (
 	"github.com/aioring/aioring/aio"
 )
 
-// DiskConfig describes a disk. The zero value is one of 64 MiB without a cache,
+// DeviceConfig describes a disk. The zero value is one of 64 MiB without a cache,
 // as a virtio disk of FreeBSD has its limits.
-type DiskConfig struct {
+type DeviceConfig struct {
 	Size       int64 // bytes, a multiple of SectorSize
 	SectorSize int   // of the media, 512 or a multiple of it
 	MaxRequest int   // maxphys: the most bytes of one element, 1 MiB
@@ -23,7 +23,7 @@ type DiskConfig struct {
 	Cache      bool  // has a volatile write cache, see Flush and PowerCut
 }
 
-// Disk is a disk device of the model: a file of the host of which AIO thinks that
+// Device is a disk device of the model: a file of the host of which AIO thinks that
 // it is a disk, by whatever descriptor. Its jobs are requests to the device itself,
 // under a disk's own rules, and no daemon takes part.
 //
@@ -31,9 +31,9 @@ type DiskConfig struct {
 // the cache but on the disk.
 // Source: FreeBSD sys/kern/vfs_aio.c, aio_qbio and aio_biowakeup;
 // sys/geom/geom_io.c, g_io_check.
-type Disk struct {
+type Device struct {
 	s      *System
-	cfg    DiskConfig
+	cfg    DeviceConfig
 	id     diskID
 	path   string
 	mu     sync.Mutex
@@ -46,8 +46,8 @@ type diskID struct{ dev, ino uint64 }
 // the sectors are (v_bufobj.bo_bsize of devfs).
 const blockSize = 512
 
-// NewDisk makes a disk in a folder of the host.
-func (s *System) NewDisk(dir string, cfg DiskConfig) (*Disk, error) {
+// NewDevice makes a disk in a folder of the host.
+func (s *System) NewDevice(dir string, cfg DeviceConfig) (*Device, error) {
 	set := func(p *int, v int) {
 		if *p == 0 {
 			*p = v
@@ -75,23 +75,23 @@ func (s *System) NewDisk(dir string, cfg DiskConfig) (*Disk, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(f.Name()))
 	}
-	d := &Disk{s: s, cfg: cfg, id: diskID{st.Dev, st.Ino}, path: f.Name(), before: make(map[int64][]byte)}
+	d := &Device{s: s, cfg: cfg, id: diskID{st.Dev, st.Ino}, path: f.Name(), before: make(map[int64][]byte)}
 	s.disks.Store(d.id, d)
 	return d, nil
 }
 
 // Path is the name to open the disk by.
-func (d *Disk) Path() string { return d.path }
+func (d *Device) Path() string { return d.path }
 
 // Remove takes the device away. Its descriptors name a file from then on; jobs in
 // flight end as they would.
-func (d *Disk) Remove() error {
+func (d *Device) Remove() error {
 	d.s.disks.Delete(d.id)
 	return os.Remove(d.path)
 }
 
 // Flush makes what was written survive a power cut, as DIOCGFLUSH does.
-func (d *Disk) Flush() {
+func (d *Device) Flush() {
 	d.mu.Lock()
 	clear(d.before)
 	d.mu.Unlock()
@@ -101,7 +101,7 @@ func (d *Disk) Flush() {
 // what it had then, unless keep says that the disk got as far as writing it. keep
 // is asked about the offset of each, in order; nil keeps none. It returns how many
 // sectors have lost what was written.
-func (d *Disk) PowerCut(keep func(offset int64) bool) (lost int, err error) {
+func (d *Device) PowerCut(keep func(offset int64) bool) (lost int, err error) {
 	f, err := os.OpenFile(d.path, os.O_WRONLY, 0)
 	if err != nil {
 		return 0, err
@@ -128,16 +128,16 @@ func (d *Disk) PowerCut(keep func(offset int64) bool) (lost int, err error) {
 }
 
 // Unflushed is how many sectors a power cut may lose.
-func (d *Disk) Unflushed() int {
+func (d *Device) Unflushed() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.before)
 }
 
 // disk is the disk that a file is, or nil.
-func (s *System) disk(st aio.FileStat) *Disk {
+func (s *System) disk(st aio.FileStat) *Device {
 	if d, ok := s.disks.Load(diskID{st.Dev, st.Ino}); ok {
-		return d.(*Disk)
+		return d.(*Device)
 	}
 	return nil
 }
@@ -184,7 +184,7 @@ func (c *call) backend(j *job, st *hostStat) aio.Errno {
 
 // takes reports whether a job goes to the device itself: what does not is a
 // daemon's, and as daemons may hang on devices it is refused.
-func (d *Disk) takes(j *job, maxBuf int) bool {
+func (d *Device) takes(j *job, maxBuf int) bool {
 	if j.sync() || j.foffset {
 		return false
 	}
@@ -279,7 +279,7 @@ func (s *System) finishDirect(j *job, moved int, errno aio.Errno) {
 
 // transfer moves every element, also after one that failed. A fault at Start is
 // asked of each, by its own offset and length, unless whole was asked for before.
-func (d *Disk) transfer(j *job, whole *Effect) (moved int, failure aio.Errno) {
+func (d *Device) transfer(j *job, whole *Effect) (moved int, failure aio.Errno) {
 	offset := j.offset
 	for _, piece := range j.pieces() {
 		op := opOfJob(j, Start)
@@ -314,7 +314,7 @@ func (d *Disk) transfer(j *job, whole *Effect) (moved int, failure aio.Errno) {
 
 // one is one request to the device, which wants length bytes and moves p.
 // Source: FreeBSD sys/geom/geom_io.c, g_io_check.
-func (d *Disk) one(j *job, p []byte, offset, length int64) (int, aio.Errno) {
+func (d *Device) one(j *job, p []byte, offset, length int64) (int, aio.Errno) {
 	sector := int64(d.cfg.SectorSize)
 	switch {
 	case offset%sector != 0 || length%sector != 0:
@@ -339,7 +339,7 @@ func (d *Disk) one(j *job, p []byte, offset, length int64) (int, aio.Errno) {
 
 // remember keeps what the sectors hold that are written for the first time since
 // the last Flush.
-func (d *Disk) remember(fd int, offset, length int64) aio.Errno {
+func (d *Device) remember(fd int, offset, length int64) aio.Errno {
 	sector := int64(d.cfg.SectorSize)
 	for at := offset; at < offset+length; at += sector {
 		if _, ok := d.before[at]; ok {
@@ -358,7 +358,7 @@ func (d *Disk) remember(fd int, offset, length int64) aio.Errno {
 // run is a job on a disk that a daemon got, with enable_unsafe: an ordinary read
 // or write of the device, which goes by the device's rules too.
 // Source: FreeBSD sys/kern/kern_physio.c, physio.
-func (d *Disk) run(j *job) (int, aio.Errno) {
+func (d *Device) run(j *job) (int, aio.Errno) {
 	moved := 0
 	offset := j.offset
 	for _, piece := range j.pieces() {
