@@ -99,6 +99,9 @@ func (k *Kernel) Open(name string, flag int) (fd int, errno aio.Errno) {
 		return -1, errno
 	}
 	o := &OpenFile{inode: inode, id: inode.ID(), typ: aio.TypeRegular, appends: flag&os.O_APPEND != 0}
+	if other, ok := inode.(interface{ Type() aio.FileType }); ok {
+		o.typ = other.Type()
+	}
 	switch flag & (os.O_RDONLY | os.O_WRONLY | os.O_RDWR) {
 	case os.O_RDONLY:
 		o.readable = true
