@@ -45,10 +45,12 @@ import (
 //
 // A Disk draws nothing by itself: the same calls in the same order give the same
 // disk, and the same seed the same images of it, on every system. The order is the
-// program's: calls of one goroutine have one, and so have those of a ring on a
-// kernel in stepped mode, driven by one goroutine. On a kernel in threaded mode, or
-// from several goroutines, operations reach the disk in an order of that run. Every
-// image is a possible one then too, but the next run may have others.
+// program's: calls of one goroutine have one, operations of a ring that are awaited one
+// by one have, and so have those of a ring on a kernel in stepped mode that one
+// goroutine drives by SubmitAndWait and PeekCQE or their kin. Several operations at a
+// time on a kernel in threaded mode, or calls of several goroutines, reach the disk in
+// an order of that run. Every image is a possible one then too, but the next run may
+// have others.
 //
 // Names are paths with slashes, absolute or not: there is one root. There are
 // regular files and directories, no links, no permissions and no times. Any
