@@ -4,7 +4,6 @@ package aioring_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"syscall"
@@ -46,10 +45,12 @@ func TestPlainCallsOnAModelsFiles(t *testing.T) {
 				r, _, fd := diskRing(t, disk, sim.Config{Faults: faults, Stepped: stepped})
 				do := func(want int32, prep func(sqe *aioring.SQE)) {
 					t.Helper()
-					var sqe aioring.SQE
-					prep(&sqe)
-					if cqe, err := r.Do(context.Background(), sqe); cqe.Res != want {
-						t.Errorf("%+v, %v, want %d", cqe, err, want)
+					prep(r.GetSQE())
+					if _, err := r.SubmitAndWait(1); err != nil {
+						t.Fatal(err)
+					}
+					if cqe := reap(t, r); cqe.Res != want {
+						t.Errorf("%+v, want %d", cqe, want)
 					}
 				}
 				do(6, func(s *aioring.SQE) { aioring.PrepWrite(s, fd, []byte("abcdef"), 0) })

@@ -123,7 +123,8 @@ type kernelLower struct {
 type task struct {
 	op    *engine.Op
 	file  *heldFile // its private descriptor, if it has one
-	plain bool      // it is call's, not job's
+	stat  aio.FileStat
+	plain bool // it is call's, not job's
 	job   batch.Job
 	call  worker.Call
 	next  *task
@@ -187,6 +188,7 @@ func (l *kernelLower) start(op *engine.Op) {
 		l.ring.eng.Complete(op, -int32(errno.Host()))
 		return
 	}
+	t.stat = stat
 	if l.batch == nil || l.lost.Load() || !suitsAIO(&op.SQE, stat) {
 		l.startPlain(t, stat.Stream())
 		return
@@ -353,6 +355,9 @@ func (l *kernelLower) settle() {
 		t.next, first = first, t
 		t = next
 	}
+	if first != nil {
+		l.ring.eng.Observe(l.ring.now()) // what follows on these begins now, not before
+	}
 	for t := first; t != nil; {
 		next := t.next
 		t.next = nil
@@ -377,6 +382,12 @@ func (l *kernelLower) finish(t *task) {
 			handBack(t.op)
 		}
 		l.batch.Settle(&t.job)
+		if (t.job.Errno == aio.EBADF || t.job.Errno == aio.EINVAL) && l.queueGone() {
+			// That was about the event queue, or else it is the same again.
+			l.startPlain(t, false)
+			l.ring.again.Store(true) // for the flush
+			return
+		}
 	}
 	if t.file != nil {
 		l.files.release(t.file)
@@ -387,13 +398,34 @@ func (l *kernelLower) finish(t *task) {
 	l.ring.eng.Complete(op, res)
 }
 
-func (l *kernelLower) cancel(op *engine.Op) {
+func (l *kernelLower) cancel(op *engine.Op) syscall.Errno {
 	t := l.task(op.Slot())
 	if t.plain {
-		l.pool.Cancel(&t.call)
-	} else {
-		l.batch.Cancel(&t.job)
+		switch {
+		case l.pool.Cancel(&t.call):
+			return 0
+		case t.call.Stream:
+			return syscall.EINPROGRESS // it is just finding out whether it has to wait
+		}
+		return syscall.EALREADY
 	}
+	switch l.batch.Cancel(&t.job) {
+	case aio.Cancelled:
+		return 0
+	case aio.AllDone:
+		return syscall.ENOENT
+	}
+	return syscall.EALREADY
+}
+
+func (l *kernelLower) open(fd int32) bool {
+	_, errno := l.files.stat(fd)
+	return errno == 0
+}
+
+func (l *kernelLower) uses(op *engine.Op, fd int32) bool {
+	stat, errno := l.files.stat(fd)
+	return errno == 0 && stat == l.task(op.Slot()).stat
 }
 
 func (l *kernelLower) waiting() int {
@@ -439,6 +471,20 @@ func (l *kernelLower) check() {
 	l.ring.fail(fmt.Errorf("%w: %w", ErrQueueLost, err))
 }
 
+// queueGone reports whether the event queue is lost. The engine's owner calls it.
+func (l *kernelLower) queueGone() bool {
+	if l.lost.Load() {
+		return true
+	}
+	err := l.reactor.Check()
+	if err == nil {
+		return false
+	}
+	l.lost.Store(true)
+	go l.ring.fail(fmt.Errorf("%w: %w", ErrQueueLost, err)) // which wants the engine
+	return true
+}
+
 // ask brings in the results of jobs without their events, having waited for one of
 // them if it is to. Whoever submits is kept out: what it has half submitted looks
 // like a job that failed.
@@ -482,7 +528,9 @@ func (l *kernelLower) close() error {
 	}
 	var errs []error
 	if !l.lost.Load() { // its number may be another's by now
-		errs = append(errs, l.reactor.Close())
+		if err := l.reactor.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("%w: %w", ErrQueueLost, err))
+		}
 	}
 	errs = append(errs, l.batch.Close())
 	if l.closeKernel != nil {

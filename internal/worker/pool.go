@@ -103,6 +103,9 @@ func (p *Pool) worker() {
 func (p *Pool) perform(c *Call) bool {
 	switch {
 	case c.fault != 0:
+		if !p.commit(c) {
+			c.fault = syscall.ECANCELED
+		}
 		c.settle(0, c.fault)
 		p.leave(c)
 	case c.Stream && c.Op.moves():
@@ -124,15 +127,18 @@ func (p *Pool) finish(c *Call) {
 
 // Cancel asks for the end of a call.
 //
-// true: the call had not started. Its Err is ECANCELED, and done was called for it
-// before Cancel returned, in this goroutine: do not hold a lock that done takes.
-// Nothing was moved. If the call was not even submitted, done is called so after
-// Submit.
+// true: the call had not started. Its Err is ECANCELED. Nothing was moved. done was
+// called for it before Cancel returned, in this goroutine: do not hold a lock that
+// done takes. If the call was not even submitted, done is called so after Submit; if
+// it is a stream call that is just finding out whether it has to wait, when it has.
 //
-// false: it is being made, or done. Its own result comes or came, but for a stream
-// call that is just finding out that it has to wait: that ends with ECANCELED too.
+// false: it is being made, or done, or cancelled. Its own result comes or came, but
+// for a call on a socket, or on a descriptor with O_NONBLOCK, that finds out only by
+// being made that it has to wait: that ends with ECANCELED too.
 func (p *Pool) Cancel(c *Call) bool {
 	p.mu.Lock()
+	again := c.cancelled
+	c.cancelled = true
 	switch c.state {
 	case queued:
 		p.queue.remove(c)
@@ -143,10 +149,9 @@ func (p *Pool) Cancel(c *Call) bool {
 		p.waiting--
 		p.poller.remove(c)
 	default:
-		c.cancelled = true
-		isFresh := c.state == fresh
+		ends := c.state == fresh || !again && c.state == taken && c.Stream && c.Op.moves()
 		p.mu.Unlock()
-		return isFresh
+		return ends
 	}
 	c.state = taken
 	p.depart(c)
