@@ -99,6 +99,7 @@ type kernelLower struct {
 
 	// Without AIO these are nil.
 	aio         aio.Kernel
+	model       modelFiles // whose plain calls are aio's; mostly nil
 	reactor     *reactor.Reactor
 	batch       *batch.Batch
 	closeKernel func() error // also nil if the kernel is another's
@@ -144,7 +145,7 @@ func openThreads(r *Ring) *kernelLower {
 func openAIO(r *Ring, k aio.Kernel) (*kernelLower, error) {
 	l := openThreads(r)
 	l.files.init(k)
-	l.aio = k
+	l.aio, l.model = k, plainCalls(k)
 	budget, err := batch.ShareBudget(k)
 	if err != nil {
 		return nil, err
@@ -270,7 +271,12 @@ func (l *kernelLower) startPlain(t *task, stream bool) {
 		Op: callOp(s), Fd: int(s.Fd), Off: s.Off, Buf: s.Buf, Bufs: s.Bufs,
 		Stream: stream && s.Opcode != engine.OpFsync, ID: t.op.Slot(),
 	}
-	if errno := l.hold(t); errno == 0 {
+	if l.model != nil {
+		if t.file != nil {
+			t.call.Fd = t.file.fd
+		}
+		runOn(l.model, &t.call)
+	} else if errno := l.hold(t); errno == 0 {
 		t.call.Fd = t.file.fd
 		l.calls = append(l.calls, &t.call)
 		return
