@@ -50,7 +50,8 @@ func (s *sheet) access(a *act, write bool, from, to int) {
 	s.accesses = append(s.accesses, access{a, a.File, from, to, write})
 }
 
-// found says whether a surely finds b active.
+// found says whether a surely finds b active. A synchronous cancellation can wait
+// until it is.
 func (s *sheet) found(a, b *act) bool { return b.atOnce || s.settledActive&b.bit != 0 }
 
 func (s *sheet) usePipe(a *act) {
@@ -150,7 +151,7 @@ func (s *sheet) timeout(a *act) {
 			open("whether the time or the count of %d is first", a.Data)
 		}
 		for _, b := range s.all {
-			if b != a && b.state == over && a.known&b.bit == 0 || b.state == active && (!b.stuck() || !s.found(a, b)) && b != a {
+			if b != a && b.state == over && s.settled&b.bit == 0 || b.state == active && (!b.stuck() || !s.found(a, b)) && b != a {
 				open("whether %d is counted by %d", b.Data, a.Data)
 			}
 			if b.state == waiting && b.chain != a.chain && b.chain.begun {
@@ -203,7 +204,7 @@ func (s *sheet) find(e *act) []*act {
 		}
 		switch {
 		case b.state == over && e.known&b.bit != 0:
-		case b == now && b.state == active && b.blocks:
+		case now.state == active && now.worker && (e.bit != 0 || now.Code == ReadPipe):
 			open("whether %d can be stopped", b.Data)
 		case b.state != over && now.stuck() && s.found(e, now):
 			if b == now {

@@ -181,7 +181,12 @@ func (r *runner) step(s *Step) error {
 		aioring.PrepCancel(&sqe, s.Target, 0)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
+		want := r.foreseen.Cancelled[len(r.out.Cancelled)]
 		n, err := r.ring.CancelSync(ctx, sqe)
+		for n < want && err == syscall.ENOENT && ctx.Err() == nil {
+			time.Sleep(time.Millisecond) // it may be on its way to where it is found
+			n, err = r.ring.CancelSync(ctx, sqe)
+		}
 		if err == syscall.ENOENT {
 			err = nil
 		}

@@ -44,8 +44,8 @@ type Departures struct {
 	// a limit neither; and a cancellation that names a file, or anything, finds itself.
 	Workers bool
 	// HoldsBack leaves open what comes of Linux holding back what is submitted after a
-	// drain, until everything is over, as long as it has not let one operation pass that
-	// found nothing before it.
+	// drain until everything is over, for a while: as long as it has not let an operation
+	// pass that found nothing before it.
 	HoldsBack bool
 }
 
@@ -106,7 +106,7 @@ type act struct {
 	left   int  // completions that a count waits for
 	limit  *act // the LINK_TIMEOUT that watches it
 	silent bool // no CQE comes
-	blocks bool // a worker may be blocked in it
+	worker bool // Linux may have a worker do it, some time
 }
 
 func (a *act) links() bool { return a.Link || a.Hard }
@@ -122,7 +122,8 @@ type chain struct {
 	drain bool
 	bad   bool
 	begun bool
-	now   int // the member that is active, or the next
+	held  bool // Linux may hold it back
+	now   int  // the member that is active, or the next
 }
 
 func (c *chain) done() bool { return c.begun && c.now == len(c.acts) }
@@ -151,7 +152,6 @@ type sheet struct {
 
 	held     bool // Linux may still hold back what comes after a drain
 	heldFrom int  // in chains
-	heldNext bool // the next chain is held back for sure
 
 	pipes    [Pipes]pipe
 	files    [Files][]byte
@@ -267,6 +267,9 @@ func (s *sheet) check(a *act) {
 // refused is the error that an entry has before its operation begins, and 0 for none.
 func (s *sheet) refused(a *act, before *act) syscall.Errno {
 	if a.Code == Unknown || a.Bit7 {
+		if a.Skip {
+			open("whether what is refused asks for no CQE")
+		}
 		return syscall.EINVAL
 	}
 	if a.Skip {
@@ -345,7 +348,7 @@ func (s *sheet) enter(c *chain, errs []syscall.Errno) {
 	}
 	s.chains = append(s.chains, c)
 	if !c.bad {
-		c.acts[0].atOnce = !c.drain && !s.held && s.mayStart(c)
+		c.acts[0].atOnce = !c.drain && !c.held && s.mayStart(c) && !s.byWorker(c.acts[0])
 		s.run()
 		return
 	}
@@ -389,12 +392,12 @@ func (s *sheet) byWorker(a *act) bool {
 		return false
 	}
 	c := a.chain
-	if a.Async || c.drain || s.held || c.acts[len(c.acts)-1].links() {
+	if a.Async || c.drain || c.held || c.acts[len(c.acts)-1].links() {
 		return true
 	}
 	for _, b := range c.acts[:a.at] {
 		switch b.Code {
-		case Read, Readv, Write, Writev, Fsync:
+		case Read, Readv, Write, Writev, Fsync, FsyncPipe, WriteSealed:
 			return true
 		}
 		if b.Async {
@@ -409,10 +412,8 @@ func (s *sheet) hold(c *chain) {
 	if !s.how.HoldsBack {
 		return
 	}
-	// A drain further down in a chain makes a drain of the next chain, too.
-	drains := c.drain || s.heldNext
-	s.heldNext = c.drain && !c.acts[0].Drain
-	if drains {
+	c.held = s.held
+	if c.drain {
 		if !s.held {
 			s.held, s.heldFrom = true, len(s.chains)
 		}
@@ -421,20 +422,12 @@ func (s *sheet) hold(c *chain) {
 	if !s.held {
 		return
 	}
-	idle := true
-	for i, before := range s.chains {
-		idle = idle && before.done() && before.bits&^s.settled == 0
-		if i < s.heldFrom {
-			continue
-		}
+	for _, before := range s.chains[s.heldFrom:] {
 		for _, a := range before.acts {
-			if a.stuck() || a.state == active && a.left > 0 {
-				open("whether an operation waits for %d, which a drain let go", a.Data)
+			if a.state != over && !before.drain && (a.Code == ReadPipe || a.Code == Timeout) {
+				open("whether an operation waits for %d, which a drain lets go", a.Data)
 			}
 		}
-	}
-	if idle {
-		s.held = false
 	}
 }
 
@@ -491,10 +484,10 @@ func (s *sheet) advance(c *chain, known uint64) {
 		a.limit = c.acts[c.now+1]
 		a.limit.state, a.limit.known, a.limit.short = active, known, a.limit.Ms < Forever
 	}
-	if a.Code == ReadPipe && s.byWorker(a) && a.limit != nil {
+	if s.byWorker(a) && a.limit != nil {
 		open("whether the limit of %d can stop it", a.Data)
 	}
-	a.blocks = a.Code == ReadPipe && s.byWorker(a)
+	a.worker = s.byWorker(a)
 	a.state, a.known = active, known
 	for _, e := range s.cancels {
 		if e.targets(a) && e.bit&^known != 0 {
@@ -570,8 +563,8 @@ func (s *sheet) post(a *act, res int32, more bool) {
 	if !more {
 		s.out.Order = append(s.out.Order, a.Data)
 	}
-	if a.Code == Timeout {
-		return
+	if a.Code == Timeout && res != -int32(syscall.ECANCELED) {
+		return // a timer that goes off is not counted
 	}
 	for _, b := range s.all {
 		if b.state == active && b.left > 0 && b != a {
