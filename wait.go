@@ -3,7 +3,6 @@ package aioring
 import (
 	"context"
 	"runtime"
-	"sync"
 	"sync/atomic"
 )
 
@@ -21,10 +20,13 @@ type waiter struct {
 	prev, next *waiter
 }
 
-var waiters = sync.Pool{New: func() any { return &waiter{ch: make(chan struct{}, 1)} }}
-
-func newWaiter(need uint64) *waiter {
-	w := waiters.Get().(*waiter)
+// newWaiter has a pool that is the ring's own: a channel made in a testing/synctest
+// bubble is of no use outside.
+func (r *Ring) newWaiter(need uint64) *waiter {
+	w, _ := r.waiters.Get().(*waiter)
+	if w == nil {
+		w = &waiter{ch: make(chan struct{}, 1)}
+	}
 	w.need = need
 	w.fired.Store(false)
 	return w
@@ -101,7 +103,7 @@ func (q *completionQueue) fire(woken *wakeList) {
 
 // fireAll moves every waiter to woken. q.mu is held.
 func (q *completionQueue) fireAll(woken *wakeList) {
-	for _, l := range [...]*waiterList{&q.waiters, &q.idlers, &q.pushers} {
+	for _, l := range [...]*waiterList{&q.waiters, &q.idlers, &q.pushers, &q.turns} {
 		for w := l.head; w != nil; w = l.head {
 			l.remove(w)
 			woken.add(w)
@@ -149,6 +151,8 @@ func (r *Ring) met(l *waiterList, need uint64) (bool, error) {
 	switch l {
 	case &r.cq.idlers:
 		return r.quiet(), nil
+	case &r.cq.turns:
+		return r.cq.room.Load() != need || r.closed.Load(), nil
 	case &r.cq.pushers:
 		return r.cq.room.Load() != need || r.stopped.Load(), nil
 	}
@@ -189,6 +193,12 @@ func (r *Ring) awaitRoom(ctx context.Context, seen uint64) error {
 	return r.awaitIn(ctx, &r.cq.pushers, seen)
 }
 
+// awaitTurn waits until the engine had a turn since room was read as seen. The caller
+// is counted in pushing.
+func (r *Ring) awaitTurn(ctx context.Context, seen uint64) error {
+	return r.awaitIn(ctx, &r.cq.turns, seen)
+}
+
 // roomMade says that a push may succeed which failed before.
 func (r *Ring) roomMade() {
 	q := &r.cq
@@ -199,9 +209,11 @@ func (r *Ring) roomMade() {
 	q.room.Add(1)
 	var woken wakeList
 	q.mu.Lock()
-	for w := q.pushers.head; w != nil; w = q.pushers.head {
-		q.pushers.remove(w)
-		woken.add(w)
+	for _, l := range [...]*waiterList{&q.pushers, &q.turns} {
+		for w := l.head; w != nil; w = l.head {
+			l.remove(w)
+			woken.add(w)
+		}
 	}
 	q.mu.Unlock()
 	r.signal(&woken)
@@ -214,9 +226,9 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 	if done, err := r.met(l, need); done {
 		return err
 	}
-	w := newWaiter(need)
+	w := r.newWaiter(need)
 	w.all = l != &r.cq.waiters
-	defer waiters.Put(w)
+	defer r.waiters.Put(w)
 	for {
 		r.cq.mu.Lock()
 		l.push(w)
@@ -296,7 +308,7 @@ func (r *Ring) dropHarvest() {
 	}
 	var woken wakeList
 	r.cq.mu.Lock()
-	for _, l := range [...]*waiterList{&r.cq.waiters, &r.cq.idlers, &r.cq.pushers} {
+	for _, l := range [...]*waiterList{&r.cq.waiters, &r.cq.idlers, &r.cq.pushers, &r.cq.turns} {
 		if w := l.head; w != nil && woken.head == nil {
 			l.remove(w)
 			woken.add(w) // it finds nothing, and the role free
