@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"weak"
@@ -556,6 +557,7 @@ func TestEmptyAndLenAreTrueOfOneMoment(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			q.Push(0)
 			stop := make(chan struct{})
+			var moves atomic.Int64
 			var wg sync.WaitGroup
 			wg.Go(func() { // producer and consumer in one: never below one item
 				dst := make([]int, 1)
@@ -567,9 +569,11 @@ func TestEmptyAndLenAreTrueOfOneMoment(t *testing.T) {
 					}
 					q.Push(1)
 					q.PopBatch(dst)
+					moves.Add(1)
 				}
 			})
-			for range 500_000 {
+			// Both at work, side by side: so many looks, and so many moves meanwhile.
+			for i := 0; i < 500_000 || moves.Load() < 500_000; i++ {
 				if q.Empty() {
 					t.Error("Empty said true")
 					break
