@@ -18,9 +18,10 @@ import (
 )
 
 var (
-	seeds   = flag.Int("seeds", 300, "number of random programs")
-	first   = flag.Uint64("seed", 1, "the first seed")
-	program = flag.String("program", "", "run the program in this file, on every kernel")
+	seeds    = flag.Int("seeds", 300, "number of random programs")
+	first    = flag.Uint64("seed", 1, "the first seed")
+	failures = flag.Int("failures", 1, "how many failing programs end the test")
+	program  = flag.String("program", "", "run the program in this file, on every kernel")
 )
 
 // kernel is one way to run programs.
@@ -87,14 +88,15 @@ func TestDifferential(t *testing.T) {
 	all := kernels(t)
 	dir := t.TempDir()
 	var next atomic.Uint64
-	var failed atomic.Bool
+	var failed atomic.Int64
+	var telling sync.Mutex // one failure at a time
 	var wg sync.WaitGroup
 	for worker := range 2 * runtime.GOMAXPROCS(0) {
 		at := newPlace(t, filepath.Join(dir, fmt.Sprint(worker)))
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			for !failed.Load() {
+			for failed.Load() < int64(*failures) {
 				n := next.Add(1) - 1
 				if n >= uint64(*seeds) {
 					return
@@ -106,10 +108,12 @@ func TestDifferential(t *testing.T) {
 						continue
 					}
 					if err != nil || len(d) > 0 {
-						if failed.CompareAndSwap(false, true) {
+						telling.Lock()
+						if failed.Add(1) <= int64(*failures) {
 							report(t, at, all, all[i], p, fmt.Sprintf("seed %d", *first+n), d, err)
 						}
-						return
+						telling.Unlock()
+						break
 					}
 				}
 			}
@@ -118,7 +122,7 @@ func TestDifferential(t *testing.T) {
 	wg.Wait()
 	for _, k := range all {
 		t.Logf("%s ran %d programs of %d", k.name, k.ran.Load(), *seeds)
-		if !failed.Load() && k.ran.Load() < uint64(*seeds)/3 {
+		if failed.Load() == 0 && k.ran.Load() < uint64(*seeds)/3 {
 			t.Errorf("%s ran %d programs of %d: the contract leaves too much open", k.name, k.ran.Load(), *seeds)
 		}
 	}

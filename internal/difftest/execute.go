@@ -50,8 +50,7 @@ func (s *sheet) access(a *act, write bool, from, to int) {
 	s.accesses = append(s.accesses, access{a, a.File, from, to, write})
 }
 
-// found says whether a surely finds b active. A synchronous cancellation can wait
-// until it is.
+// found says whether a surely finds b active.
 func (s *sheet) found(a, b *act) bool { return b.atOnce || s.settledActive&b.bit != 0 }
 
 func (s *sheet) usePipe(a *act) {
@@ -72,11 +71,12 @@ func (s *sheet) usePipe(a *act) {
 			open("what a write to a pipe comes to that was closed")
 		}
 		p.data = append(p.data, pattern(a.Data, a.N)...)
-		s.finish(a, int32(a.N))
+		a.state = over // before what the reader's chain does
 		if reader != nil {
 			s.endable(reader, a.known)
 			s.drink(reader)
 		}
+		s.finish(a, int32(a.N))
 		return
 	}
 	if len(p.data) > 0 || p.hungup {
@@ -142,12 +142,14 @@ func (s *sheet) peer(step *Step) {
 func (s *sheet) timeout(a *act) {
 	switch {
 	case a.Multishot:
-		if a.N == 0 || a.Ms >= Forever || a.Skip || a.Link || a.Hard || s.p.CQ != 0 {
+		s.tight = true
+		if a.N == 0 || a.Ms >= Forever || a.Skip || a.Link || a.Hard {
 			open("how often %d goes off", a.Data)
 		}
 		a.short = true
 	case a.N > 0:
-		if a.Ms < Forever || s.p.CQ != 0 {
+		s.tight = true
+		if a.Ms < Forever {
 			open("whether the time or the count of %d is first", a.Data)
 		}
 		for _, b := range s.all {
@@ -204,7 +206,7 @@ func (s *sheet) find(e *act) []*act {
 		}
 		switch {
 		case b.state == over && e.known&b.bit != 0:
-		case now.state == active && now.worker && (e.bit != 0 || now.Code == ReadPipe):
+		case now.state == active && now.worker:
 			open("whether %d can be stopped", b.Data)
 		case b.state != over && now.stuck() && s.found(e, now):
 			if b == now {

@@ -184,7 +184,7 @@ func (r *runner) step(s *Step) error {
 		want := r.foreseen.Cancelled[len(r.out.Cancelled)]
 		n, err := r.ring.CancelSync(ctx, sqe)
 		for n < want && err == syscall.ENOENT && ctx.Err() == nil {
-			time.Sleep(time.Millisecond) // it may be on its way to where it is found
+			time.Sleep(time.Millisecond) // what is before it asked for no CQE: it is yet to start
 			n, err = r.ring.CancelSync(ctx, sqe)
 		}
 		if err == syscall.ENOENT {
