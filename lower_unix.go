@@ -95,9 +95,11 @@ type kernelLower struct {
 	files fileCache
 	pool  *worker.Pool
 	calls []*worker.Call // started, for the pool at the next flush
+	cache worker.Cache   // the engine's owner's; without AIO
 
 	// Without AIO these are nil.
 	aio         aio.Kernel
+	model       modelFiles // whose plain calls are aio's; mostly nil
 	reactor     *reactor.Reactor
 	batch       *batch.Batch
 	closeKernel func() error // also nil if the kernel is another's
@@ -113,8 +115,9 @@ type kernelLower struct {
 	// the owner takes all at once.
 	done atomic.Pointer[task]
 
-	plain, fallbacks atomic.Uint64
-	forbidden        string // why it is not io_uring
+	plain, fallbacks, cached atomic.Uint64
+
+	forbidden string // why it is not io_uring
 }
 
 // task is what an operation is below the engine, one for each slot of the
@@ -142,7 +145,7 @@ func openThreads(r *Ring) *kernelLower {
 func openAIO(r *Ring, k aio.Kernel) (*kernelLower, error) {
 	l := openThreads(r)
 	l.files.init(k)
-	l.aio = k
+	l.aio, l.model = k, plainCalls(k)
 	budget, err := batch.ShareBudget(k)
 	if err != nil {
 		return nil, err
@@ -186,6 +189,9 @@ func (l *kernelLower) start(op *engine.Op) {
 	stat, errno := l.files.stat(op.SQE.Fd)
 	if errno != 0 {
 		l.ring.eng.Complete(op, -int32(errno.Host()))
+		return
+	}
+	if l.batch == nil && l.readCached(op) {
 		return
 	}
 	t.stat = stat
@@ -265,7 +271,12 @@ func (l *kernelLower) startPlain(t *task, stream bool) {
 		Op: callOp(s), Fd: int(s.Fd), Off: s.Off, Buf: s.Buf, Bufs: s.Bufs,
 		Stream: stream && s.Opcode != engine.OpFsync, ID: t.op.Slot(),
 	}
-	if errno := l.hold(t); errno == 0 {
+	if l.model != nil {
+		if t.file != nil {
+			t.call.Fd = t.file.fd
+		}
+		runOn(l.model, &t.call)
+	} else if errno := l.hold(t); errno == 0 {
 		t.call.Fd = t.file.fd
 		l.calls = append(l.calls, &t.call)
 		return
@@ -319,6 +330,7 @@ func (l *kernelLower) flush() {
 		l.calls = l.calls[:0]
 	}
 	l.files.forget()
+	l.cache.NextTurn()
 }
 
 // reaped is batch's Done.
@@ -510,7 +522,7 @@ func (l *kernelLower) wake() {
 
 func (l *kernelLower) stats(s *Stats) {
 	s.Forbidden = l.forbidden
-	s.Plain, s.Fallbacks = l.plain.Load(), l.fallbacks.Load()
+	s.Plain, s.Cached, s.Fallbacks = l.plain.Load(), l.cached.Load(), l.fallbacks.Load()
 	if l.batch == nil {
 		return
 	}
