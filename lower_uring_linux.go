@@ -68,7 +68,7 @@ type uringLower struct {
 	event  *os.File    // an eventfd, which the kernel signals while somebody listens
 	listen atomic.Bool // the ring's own harvester reads event, or is about to
 
-	enters, polls, sleeps, wakes, stale atomic.Uint64
+	enters, polls, sleeps, wakes, stale, lost atomic.Uint64
 }
 
 // serials is how many tokens of one slot there are: the bits above are proxy and
@@ -529,6 +529,7 @@ func (l *uringLower) enterEvents() bool {
 		return false
 	}
 	_, errno := l.u.Enter(0, true)
+	l.lost.Store(uint64(l.u.Lost())) // only a full queue loses any
 	return errno == 0 && l.u.Ready() > 0
 }
 
@@ -691,7 +692,7 @@ func (l *uringLower) interrupt() {
 func (l *uringLower) stats(s *Stats) {
 	s.Stripped = l.stripped
 	s.Enters, s.Polls, s.Sleeps, s.Wakes = l.enters.Load(), l.polls.Load(), l.sleeps.Load(), l.wakes.Load()
-	s.Stale = l.stale.Load()
+	s.Stale, s.Lost = l.stale.Load(), l.lost.Load()
 }
 
 func (l *uringLower) close() error {
