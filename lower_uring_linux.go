@@ -361,6 +361,7 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 		_ = l.u.WaitSQ() // Take tells
 		at, room = l.u.Take(k)
 	}
+	undrained := l.undrained
 	var total int64
 	for i := range k {
 		op := lent[(q.head+i)&q.mask]
@@ -374,6 +375,9 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 	got, errno := l.enter(k)
 	if errno == unix.EBUSY && l.absorb(errno) {
 		got, errno = l.enter(k)
+	}
+	if got < k {
+		l.undrained = undrained || l.skipped(got) // those it has not seen do not count
 	}
 	for i := range got {
 		lent[(q.head+i)&q.mask] = r.eng.Lend()
