@@ -363,6 +363,12 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 	if err := r.PushContext(ctx, sqe); err != nil {
 		return CQE{}, err
 	}
+	if ctx.Done() == nil && !c.fired.Load() && r.takeHarvest() {
+		c.harvesting.Store(true)
+		r.harvest(&c.waiter)
+		c.harvesting.Store(false)
+		r.dropHarvest()
+	}
 	r.parked.Add(1)
 	defer r.parked.Add(-1)
 	if !c.fired.Load() {
