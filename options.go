@@ -29,7 +29,7 @@ type options struct {
 	setup    SetupFlags
 	cqSize   int
 	locked   bool
-	first    uint32 // index of both queues
+	first    uint32   // index of both queues
 	lacks    []Opcode //nolint:unused,nolintlint // opcodes that an older Linux would not have; for tests
 }
 
