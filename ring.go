@@ -100,8 +100,8 @@ func New(entries int, opts ...Option) (*Ring, error) {
 	}
 	r := &Ring{opts: o, eng: engine.New(o.maxOps, o.maxBytes), began: time.Now(), closing: make(chan struct{}, 1)}
 	r.ownHarvest = r.harvestLoop
-	r.sq.init(entries)
-	r.cq.init(completions, r.eng)
+	r.sq.init(entries, o.first)
+	r.cq.init(completions, o.first, r.eng)
 	r.disabled.Store(o.setup&SetupRDisabled != 0)
 	r.alarm.init(r)
 	low, err := openLower(r)

@@ -26,7 +26,8 @@ type submissionQueue struct {
 	shared *ring.MPSC[SQE]
 }
 
-func (q *submissionQueue) init(entries int) {
+func (q *submissionQueue) init(entries int, first uint32) {
+	q.head, q.tail = first, first
 	q.entries, q.mask = make([]SQE, entries), uint32(entries-1)
 	q.shared = ring.NewMPSC[SQE](entries)
 }
