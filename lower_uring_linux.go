@@ -349,8 +349,8 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 		}
 	}
 	if r.reserve(int(k), bytes) != nil {
-		if k, bytes = l.reservePart(k); k == 0 {
-			return 0, true, syscall.EAGAIN
+		if k, bytes, err = l.reservePart(k); k == 0 {
+			return 0, true, err
 		}
 	}
 	r.eng.Admitted(int(k)) // before the kernel can complete one
@@ -397,17 +397,26 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 	return int(got), q.head != q.tail, nil
 }
 
-// reservePart claims room for as many of the private entries as there is.
-func (l *uringLower) reservePart(k uint32) (n uint32, bytes int64) {
+// reservePart claims room for as many of the private entries as there is, of a chain
+// for all or none: a chain ends with its submission. The error is why there is none.
+func (l *uringLower) reservePart(k uint32) (n uint32, bytes int64, err error) {
 	q := &l.ring.sq
-	for ; n < k; n++ {
-		size := q.lent[(q.head+n)&q.mask].SQE.Bytes()
-		if l.ring.reserve(1, size) != nil {
+	for n < k {
+		members, size := uint32(0), int64(0)
+		for linked := true; linked && n+members < k; members++ {
+			sqe := &q.lent[(q.head+n+members)&q.mask].SQE
+			size += sqe.Bytes()
+			linked = sqe.Flags&linkFlags != 0
+		}
+		if l.ring.reserve(int(members), size) != nil {
+			if n == 0 {
+				err = l.ring.refused(int(members), size)
+			}
 			break
 		}
-		bytes += size
+		n, bytes = n+members, bytes+size
 	}
-	return n, bytes
+	return n, bytes, err
 }
 
 // find is the operation of a completion, nil if it has none.

@@ -243,8 +243,20 @@ func TestCQESkip(t *testing.T) { // checks 68 to 71
 		wantResults(t, r, is(1, eio), is(2, cancelled), is(3, cancelled))
 		submitAll(t, r, entryOf(1, skip, func(s *aioring.SQE) { aioring.PrepLinkTimeout(s, time.Hour, 0) }))
 		wantResults(t, r, is(1, -int32(syscall.EINVAL)))
+		submitAll(t, r, entryOf(1, skip|aioring.FlagIODrain, func(s *aioring.SQE) { aioring.PrepLinkTimeout(s, time.Hour, 0) }))
+		wantResults(t, r, is(1, -int32(syscall.EOPNOTSUPP)))
 		submitAll(t, r, nop(1, aioring.FlagIODrain))
 		wantResults(t, r, is(1, -int32(syscall.EOPNOTSUPP)))
+		rd, _ := emptyPipe(t)
+		fsync := func(data uint64, flags uint8) aioring.SQE {
+			return entryOf(data, flags, func(s *aioring.SQE) { aioring.PrepFsync(s, rd, 0) })
+		}
+		submitAll(t, r, fsync(1, link|skip), fsync(2, 0), nop(3, 0))
+		if v.kernel == aioring.KernelURing { // there it breaks no chain
+			wantSet(t, r, is(1, -int32(syscall.EINVAL)), is(2, -int32(syscall.EINVAL)), is(3, 0))
+		} else {
+			wantSet(t, r, is(1, -int32(syscall.EINVAL)), is(3, 0))
+		}
 		if s := r.Stats(); s.InFlight != 0 || s.Alive != 0 {
 			t.Errorf("%+v", s)
 		}
