@@ -46,7 +46,8 @@ type uringLower struct {
 	missed    []uint64 // tokens of what is to end and was not found: see again
 	tries     int
 	progress  bool        // something has ended since it was looked for
-	due       atomic.Bool // or it is time to look
+	ticking   bool        // a timer runs,
+	due       atomic.Bool // and it is time to look
 	asks      []*syncCancel
 	syncs     atomic.Int32 // whether the kernel has io_uring_register_sync_cancel: 0 nobody knows
 
@@ -570,13 +571,13 @@ func (l *uringLower) cancelToken(token uint64) bool {
 			runtime.Gosched()
 		}
 		switch _, errno := l.u.CancelNow(token, -1, 0, 0); errno {
-		case syscall.EINVAL: // Linux is older than 6.0
-		case syscall.ENOENT:
+		case 0:
+			return true
+		case syscall.ENOENT, syscall.EALREADY:
 			l.miss(token)
 			return true
-		default:
-			return true
 		}
+		// Linux is older than 6.0.
 	}
 	k := l.u.NextSQE()
 	if k == nil {

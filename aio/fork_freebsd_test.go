@@ -208,7 +208,9 @@ func TestQueueCopiedOnForkTellsOfTheParentsJobs(t *testing.T) {
 	events := make([]Kevent, 2)
 	fetch := step{trap: sysKevent, args: [6]uintptr{uintptr(kq), 0, 0, uintptr(unsafe.Pointer(&events[0])), 2, uintptr(unsafe.Pointer(new(unix.Timespec)))}}
 	send := c.send(unsafe.Pointer(&events[0]), unsafe.Sizeof(events[0]))
-	c.start(fetch, c.gate(), fetch, send, c.gate(), fetch)
+	looked := c.send(unsafe.Pointer(&events[0]), 1)
+	c.start(fetch, looked, c.gate(), fetch, send, c.gate(), fetch)
+	c.receive(1)
 
 	if _, err := unix.Write(b, []byte("abc")); err != nil {
 		t.Fatal(err)
@@ -224,8 +226,8 @@ func TestQueueCopiedOnForkTellsOfTheParentsJobs(t *testing.T) {
 	c.open()
 	c.end()
 	c.want(0, "kevent before the end", 0, 0)
-	c.want(2, "kevent after the end", 1, 0)
-	c.want(5, "kevent after the parent's reap", 0, 0)
+	c.want(3, "kevent after the end", 1, 0)
+	c.want(6, "kevent after the parent's reap", 0, 0)
 	if events[0] != got[0] {
 		t.Errorf("the child's event is %+v, the parent's %+v", events[0], got[0])
 	}
