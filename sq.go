@@ -70,7 +70,8 @@ func (r *Ring) SQSpaceLeft() int { return len(r.sq.entries) - r.SQReady() }
 // An entry that io_uring would refuse (an unknown opcode, a bad flag) is counted,
 // gets a CQE that says so, and stops the submission after it; the rest stays for
 // the next Submit. EAGAIN comes back when no operation at all could be taken
-// because too many are alive: reap, and try again.
+// because too many are alive: reap, and try again. Of a chain all is taken or nothing;
+// [ErrTooBig] is for one that could never be.
 func (r *Ring) Submit() (int, error) {
 	n, _, err := r.submit()
 	return n, err
