@@ -6,7 +6,7 @@
 // out by [Ring.WaitCQE] and its kin, or by [Ring.Wait] and [Ring.CQEs].
 //
 // An operation that cannot go to the kernel at once, and on the threads kernel
-// every one, works on a duplicate of its descriptor. Closing it drops the
+// every one that is not over when Submit returns, works on a duplicate of its descriptor. Closing it drops the
 // process's POSIX record locks on the file, as any close does (fcntl(2)).
 package aioring
 
