@@ -8,6 +8,9 @@ type counters struct {
 	lists, listed, singles, partial, tooLong atomic.Uint64
 	again, requeued, held, elsewhere         atomic.Uint64
 	harvests, reaped, stale                  atomic.Uint64
+	merges, members, bounced, splits         atomic.Uint64
+	reissued, overlaps, shared               atomic.Uint64
+	cuts, pieces, refusing                   atomic.Uint64
 }
 
 // Stats is a reading of a Batch's counters.
@@ -19,11 +22,21 @@ type Stats struct {
 	TooLong   uint64 // lists refused whole for their length
 	Again     uint64 // EAGAIN refusals of a job
 	Requeued  uint64 // jobs put back to wait
-	Held      uint64 // jobs that had to wait for room, their file held
+	Held      uint64 // jobs that had to wait for room, their file held for that
 	Elsewhere uint64 // jobs that became plain calls
 	Harvests  uint64 // batches of events that reaped something
 	Reaped    uint64 // jobs reaped
 	Stale     uint64 // events of generations gone, dropped
+	Merges    uint64 // jobs of the kernel made of several
+	Members   uint64 // jobs in those
+	Bounced   uint64 // merged jobs that went through a copy
+	Splits    uint64 // merged jobs whose result was shared out
+	Reissued  uint64 // jobs sent again alone, because the merged one failed
+	Overlaps  uint64 // jobs held for an earlier one on the same bytes
+	Shared    uint64 // syncs that another's did for them
+	Cuts      uint64 // jobs cut into pieces for their disk
+	Pieces    uint64 // those pieces
+	Refusing  uint64 // files that turned out not to do AIO
 }
 
 // Stats reads the counters.
@@ -33,5 +46,8 @@ func (b *Batch) Stats() Stats {
 		Lists: c.lists.Load(), Listed: c.listed.Load(), Singles: c.singles.Load(), Partial: c.partial.Load(), TooLong: c.tooLong.Load(),
 		Again: c.again.Load(), Requeued: c.requeued.Load(), Held: c.held.Load(), Elsewhere: c.elsewhere.Load(),
 		Harvests: c.harvests.Load(), Reaped: c.reaped.Load(), Stale: c.stale.Load(),
+		Merges: c.merges.Load(), Members: c.members.Load(), Bounced: c.bounced.Load(), Splits: c.splits.Load(),
+		Reissued: c.reissued.Load(), Overlaps: c.overlaps.Load(), Shared: c.shared.Load(),
+		Cuts: c.cuts.Load(), Pieces: c.pieces.Load(), Refusing: c.refusing.Load(),
 	}
 }
