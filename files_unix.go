@@ -2,7 +2,10 @@
 
 package aioring
 
-import "github.com/aioring/aioring/aio"
+import (
+	"github.com/aioring/aioring/aio"
+	"github.com/aioring/aioring/batch"
+)
 
 // descriptors are the calls on descriptor numbers that deciding about files
 // takes. An aio.Kernel has them.
@@ -32,6 +35,11 @@ type knownFile struct {
 	stat  aio.FileStat
 	errno aio.Errno
 	held  *heldFile
+
+	file  *batch.File // what the batch knows of it
+	asked bool        // for appends
+	// appends: writes through this number go to the end.
+	appends bool
 }
 
 // heldFile is a private descriptor, shared by the operations of one epoch on one
@@ -70,6 +78,29 @@ func (c *fileCache) look(fd int32) *knownFile {
 func (c *fileCache) stat(fd int32) (aio.FileStat, aio.Errno) {
 	k := c.look(fd)
 	return k.stat, k.errno
+}
+
+// appends reports whether writes through a number go to the end of its file.
+func (c *fileCache) appends(fd int32) bool {
+	k := c.look(fd)
+	if !k.asked {
+		k.asked, k.appends = true, (aio.HostFiles{}).Appends(int(fd))
+	}
+	return k.appends
+}
+
+// file finds what the batch knows of a number's file.
+func (c *fileCache) file(b *batch.Batch, fd int32) *batch.File {
+	k := c.look(fd)
+	if k.file == nil {
+		f, known := b.File(k.stat)
+		if !known {
+			align, block := (aio.HostFiles{}).Geometry(int(fd), k.stat.Type)
+			f.SetGeometry(batch.Geometry{Align: align, Block: block})
+		}
+		k.file = f
+	}
+	return k.file
 }
 
 // hold gives one operation a private descriptor of the file. release ends it.

@@ -96,6 +96,9 @@ type kernelLower struct {
 	pool  *worker.Pool
 	calls []*worker.Call // started, for the pool at the next flush
 
+	lanes      map[aio.FileStat]*lane
+	spareLanes []*lane
+
 	// Without AIO these are nil.
 	aio         aio.Kernel
 	reactor     *reactor.Reactor
@@ -126,12 +129,19 @@ type task struct {
 	job   batch.Job
 	call  worker.Call
 	next  *task
+
+	lane   *lane // of a plain call that keeps an order
+	queued bool  // behind others there
+	behind *task
 }
 
 const taskChunk = 256
 
 func openThreads(r *Ring) *kernelLower {
-	l := &kernelLower{ring: r, tasks: make([]atomic.Pointer[[taskChunk]task], r.opts.maxOps/taskChunk+1)}
+	l := &kernelLower{
+		ring: r, tasks: make([]atomic.Pointer[[taskChunk]task], r.opts.maxOps/taskChunk+1),
+		lanes: make(map[aio.FileStat]*lane),
+	}
 	l.files.init(aio.HostFiles{})
 	l.pool = worker.New(0, l.called)
 	return l
@@ -152,7 +162,8 @@ func openAIO(r *Ring, k aio.Kernel) (*kernelLower, error) {
 	}
 	l.batch, err = batch.New(batch.Config{
 		Kernel: k, Kqueue: l.reactor.Kqueue(), Budget: budget,
-		Done: l.reaped, Hold: l.holdJob, Elsewhere: l.elsewhere,
+		Merge: r.opts.merge,
+		Done:  l.reaped, Hold: l.holdJob, Elsewhere: l.elsewhere, Refuses: l.refuses,
 	})
 	if err != nil {
 		budget.Release()
@@ -186,8 +197,12 @@ func (l *kernelLower) start(op *engine.Op) {
 		l.ring.eng.Complete(op, -int32(errno.Host()))
 		return
 	}
-	if l.batch == nil || l.lost.Load() || !suitsAIO(&op.SQE, stat) {
-		l.startPlain(t, stat.Stream())
+	if l.batch == nil || l.lost.Load() || !suitsBatch(&op.SQE, stat) || l.ring.opts.method == MethodPlain {
+		if l.inLane(&op.SQE, stat) {
+			l.startInLane(t, stat)
+		} else {
+			l.startPlain(t, stat)
+		}
 		return
 	}
 	t.plain = false
@@ -196,13 +211,15 @@ func (l *kernelLower) start(op *engine.Op) {
 	j.ID, j.Op, j.Fd, j.Off = op.Slot(), jobOp(s), int(s.Fd), s.Off
 	j.Buf, j.Bufs = s.Buf[:min(len(s.Buf), engine.MaxTransfer)], s.Bufs
 	j.Once = onlyOnce(op)
+	j.File = l.files.file(l.batch, s.Fd)
+	j.Append = (j.Op == batch.Write || j.Op == batch.Writev) && l.files.appends(s.Fd)
 	l.batch.Add(j)
 }
 
-// suitsAIO reports whether an operation is one for AIO. The file's own position
-// is not: AIO has none. Nor is a sync of a disk, which AIO refuses, nor an empty
-// vector, which on a disk would never end.
-func suitsAIO(s *engine.SQE, stat aio.FileStat) bool {
+// suitsBatch reports whether an operation is one for AIO, or has its place among
+// those: at the file's own position, which AIO has not, but which others share. A
+// sync of a disk is not, which AIO refuses, nor is an empty vector.
+func suitsBatch(s *engine.SQE, stat aio.FileStat) bool {
 	if !stat.AIO() {
 		return false
 	}
@@ -214,7 +231,7 @@ func suitsAIO(s *engine.SQE, stat aio.FileStat) bool {
 			return false
 		}
 	}
-	return s.Off != engine.CurrentPosition
+	return true
 }
 
 func jobOp(s *engine.SQE) batch.Op {
@@ -254,13 +271,15 @@ func callOp(s *engine.SQE) worker.Op {
 // startPlain makes an operation a plain call on a worker, on a descriptor of its
 // own. Where there is none to be had, a call that cannot block for long is made
 // at once.
-func (l *kernelLower) startPlain(t *task, stream bool) {
+func (l *kernelLower) startPlain(t *task, stat aio.FileStat) {
 	t.plain = true
 	l.plain.Add(1)
 	s := &t.op.SQE
+	stream := stat.Stream()
 	t.call = worker.Call{
 		Op: callOp(s), Fd: int(s.Fd), Off: s.Off, Buf: s.Buf, Bufs: s.Bufs,
 		Stream: stream && s.Opcode != engine.OpFsync, ID: t.op.Slot(),
+		Disk: stat.Type == aio.TypeDisk,
 	}
 	if errno := l.hold(t); errno == 0 {
 		t.call.Fd = t.file.fd
@@ -297,9 +316,17 @@ func (l *kernelLower) holdJob(j *batch.Job) aio.Errno {
 
 // elsewhere is batch's Elsewhere.
 func (l *kernelLower) elsewhere(j *batch.Job) {
-	l.fallbacks.Add(1)
+	if j.Off != batch.Position {
+		l.fallbacks.Add(1)
+	}
 	j.Buf, j.Bufs = nil, nil
-	l.startPlain(l.task(j.ID), false)
+	l.startPlain(l.task(j.ID), aio.FileStat{Type: aio.TypeRegular}) // or another that does not stream
+}
+
+// refuses is batch's Refuses.
+func (l *kernelLower) refuses(fd int, stat aio.FileStat) {
+	slog.Warn("aioring: a file does no AIO; operations on it are plain calls from now on",
+		"fd", fd, "dev", stat.Dev, "ino", stat.Ino)
 }
 
 func (l *kernelLower) flush() {
@@ -353,6 +380,9 @@ func (l *kernelLower) settle() {
 		l.finish(t)
 		t = next
 	}
+	if l.batch != nil && l.batch.Ready() {
+		l.ring.again.Store(true) // what was let go wants a flush
+	}
 }
 
 // finish gives the engine a task's result and makes the task anew.
@@ -363,6 +393,12 @@ func (l *kernelLower) finish(t *task) {
 			res = -int32(t.call.Err)
 		}
 		t.call = worker.Call{}
+		if t.lane != nil {
+			l.nextInLane(t)
+		}
+		if t.job.File != nil {
+			l.batch.Settle(&t.job) // what waited for its end may go
+		}
 	} else {
 		if res = int32(t.job.N); t.job.Errno != 0 {
 			res = -int32(t.job.Errno.Host())
@@ -383,7 +419,9 @@ func (l *kernelLower) finish(t *task) {
 
 func (l *kernelLower) cancel(op *engine.Op) {
 	t := l.task(op.Slot())
-	if t.plain {
+	if t.queued {
+		l.cancelInLane(t)
+	} else if t.plain {
 		l.pool.Cancel(&t.call)
 	} else {
 		l.batch.Cancel(&t.job)
@@ -464,6 +502,8 @@ func (l *kernelLower) stats(s *Stats) {
 	b := l.batch.Stats()
 	s.Lists, s.Listed, s.Singles, s.Reaped = b.Lists, b.Listed, b.Singles, b.Reaped
 	s.Held, s.Again, s.Partial, s.TooLong, s.Stale = b.Held, b.Again, b.Partial, b.TooLong, b.Stale
+	s.Merges, s.Members, s.Splits, s.Bounces, s.Reissued = b.Merges, b.Members, b.Splits, b.Bounced, b.Reissued
+	s.Overlaps, s.Shared, s.Cuts = b.Overlaps, b.Shared, b.Cuts
 	s.HighWater, s.Limit = l.batch.Budget().HighWater(), l.batch.Budget().Limit()
 	e := l.reactor.Stats()
 	s.Polls, s.Sleeps, s.Wakes = e.Polls, e.Sleeps, e.Wakes

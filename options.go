@@ -3,6 +3,7 @@ package aioring
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"syscall"
 
 	"github.com/aioring/aioring/aio"
@@ -29,6 +30,8 @@ type options struct {
 	setup    SetupFlags
 	locked   bool
 	lacks    []Opcode //nolint:unused,nolintlint // opcodes that an older Linux would not have; for tests
+	merge    int
+	method   string
 }
 
 // Kernels that [WithKernel] can name.
@@ -82,6 +85,72 @@ func WithMaxBytes(n int64) Option {
 		o.maxBytes = n
 		return nil
 	}
+}
+
+// DefaultMerge is what neighbours are merged to unless [WithMerge] says otherwise.
+const DefaultMerge = 64 << 10
+
+// maxMerge bounds WithMerge.
+const maxMerge = 16 << 20
+
+// WithMerge bounds, in bytes, what neighbouring reads or writes of one open file are
+// merged to before the kernel sees them. 0 merges nothing, and lets every FSYNC run
+// by itself instead of sharing one with those that wait with it. The environment's
+// AIORING_MERGE, a number, goes before it. The threads kernel merges nothing.
+//
+// Each operation has its own result all the same. When a merged write failed, its
+// members are written again one by one, so that each has its own: another process may
+// see that.
+func WithMerge(bytes int) Option {
+	return func(o *options) error { return o.setMerge(bytes) }
+}
+
+func (o *options) setMerge(bytes int) error {
+	if bytes < 0 || bytes > maxMerge {
+		return fmt.Errorf("aioring: merging to %d bytes: want 0 to %d", bytes, maxMerge)
+	}
+	o.merge = bytes
+	return nil
+}
+
+// Methods that [WithMethod] can name.
+const (
+	MethodAuto  = "auto"  // the best that was measured for the file and the operation
+	MethodPlain = "plain" // plain calls on worker threads, though there be AIO
+)
+
+// WithMethod chooses how operations reach the kernel, by name. The environment's
+// AIORING_METHOD goes before it.
+func WithMethod(name string) Option {
+	return func(o *options) error { return o.setMethod(name) }
+}
+
+func (o *options) setMethod(name string) error {
+	switch name {
+	case MethodAuto, MethodPlain:
+		o.method = name
+		return nil
+	}
+	return fmt.Errorf("aioring: method %q: want %s or %s", name, MethodAuto, MethodPlain)
+}
+
+// fromEnvironment lets whoever runs the program change what its maker chose.
+func (o *options) fromEnvironment(lookup func(string) (string, bool)) error {
+	if s, ok := lookup("AIORING_METHOD"); ok && s != "" {
+		if err := o.setMethod(s); err != nil {
+			return fmt.Errorf("AIORING_METHOD: %w", err)
+		}
+	}
+	if s, ok := lookup("AIORING_MERGE"); ok && s != "" {
+		n, err := strconv.Atoi(s)
+		if err == nil {
+			err = o.setMerge(n)
+		}
+		if err != nil {
+			return fmt.Errorf("AIORING_MERGE: %w", err)
+		}
+	}
+	return nil
 }
 
 // WithWorker gives the ring a goroutine that submits, and one that harvests, so

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -80,7 +81,7 @@ type Ring struct {
 // kernel that this system lacks; what the system answers when it has no memory or
 // descriptors to give.
 func New(entries int, opts ...Option) (*Ring, error) {
-	o := options{kernel: KernelAuto, maxOps: DefaultMaxOps}
+	o := options{kernel: KernelAuto, maxOps: DefaultMaxOps, merge: DefaultMerge, method: MethodAuto}
 	for _, set := range opts {
 		if set == nil {
 			continue
@@ -88,6 +89,9 @@ func New(entries int, opts ...Option) (*Ring, error) {
 		if err := set(&o); err != nil {
 			return nil, err
 		}
+	}
+	if err := o.fromEnvironment(os.LookupEnv); err != nil {
+		return nil, err
 	}
 	if entries < 1 || entries > MaxEntries {
 		return nil, fmt.Errorf("aioring: %d entries: %w", entries, syscall.EINVAL)

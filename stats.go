@@ -37,6 +37,14 @@ type Stats struct {
 	Partial   uint64 `json:"partial"`    // lists of which the kernel took only a part
 	TooLong   uint64 `json:"too_long"`   // lists refused for their length
 	Stale     uint64 `json:"stale"`      // events of operations gone, and final CQEs of entries released, dropped
+	Merges    uint64 `json:"merges"`     // jobs that stood for several operations
+	Members   uint64 `json:"members"`    // operations in those
+	Splits    uint64 `json:"splits"`     // of those jobs, the ones whose result was shared out
+	Bounces   uint64 `json:"bounces"`    // of those jobs, the ones that went through a copy: scattered buffers on a disk
+	Reissued  uint64 `json:"reissued"`   // operations sent again alone, because the job that stood for them failed
+	Overlaps  uint64 `json:"overlaps"`   // operations held until an earlier one on the same bytes was over
+	Shared    uint64 `json:"shared"`     // FSYNCs that another's did for them
+	Cuts      uint64 `json:"cuts"`       // operations cut into pieces that their disk takes
 	HighWater int    `json:"high_water"` // most jobs in the kernel at a time, all rings of the process
 	Limit     int    `json:"limit"`      // most jobs the kernel allows the process
 
