@@ -116,6 +116,9 @@ type kernelLower struct {
 	// the owner takes all at once.
 	done atomic.Pointer[task]
 
+	clock   func() int64 // nil: latency is not measured
+	latency latency
+
 	plain, fallbacks atomic.Uint64
 	forbidden        string // why it is not io_uring
 }
@@ -129,6 +132,8 @@ type task struct {
 	job   batch.Job
 	call  worker.Call
 	next  *task
+
+	began, ended int64 // of a plain call: given to the pool, done
 
 	lane   *lane // of a plain call that keeps an order
 	queued bool  // behind others there
@@ -144,6 +149,9 @@ func openThreads(r *Ring) *kernelLower {
 	}
 	l.files.init(aio.HostFiles{})
 	l.pool = worker.New(0, l.called)
+	if !r.opts.noLatency {
+		l.clock = r.now
+	}
 	return l
 }
 
@@ -162,8 +170,8 @@ func openAIO(r *Ring, k aio.Kernel) (*kernelLower, error) {
 	}
 	l.batch, err = batch.New(batch.Config{
 		Kernel: k, Kqueue: l.reactor.Kqueue(), Budget: budget,
-		Merge: r.opts.merge,
-		Done:  l.reaped, Hold: l.holdJob, Elsewhere: l.elsewhere, Refuses: l.refuses,
+		Merge: r.opts.merge, Now: l.clock,
+		Done: l.reaped, Hold: l.holdJob, Elsewhere: l.elsewhere, Refuses: l.refuses,
 	})
 	if err != nil {
 		budget.Release()
@@ -273,6 +281,7 @@ func callOp(s *engine.SQE) worker.Op {
 // at once.
 func (l *kernelLower) startPlain(t *task, stat aio.FileStat) {
 	t.plain = true
+	t.began, t.ended = 0, 0
 	l.plain.Add(1)
 	s := &t.op.SQE
 	stream := stat.Stream()
@@ -325,7 +334,8 @@ func (l *kernelLower) elsewhere(j *batch.Job) {
 
 // refuses is batch's Refuses.
 func (l *kernelLower) refuses(fd int, stat aio.FileStat) {
-	slog.Warn("aioring: a file does no AIO; operations on it are plain calls from now on",
+	// Not here: whoever takes the line may want something of the ring.
+	go slog.Warn("aioring: a file does no AIO; operations on it are plain calls from now on",
 		"fd", fd, "dev", stat.Dev, "ino", stat.Ino)
 }
 
@@ -338,6 +348,12 @@ func (l *kernelLower) flush() {
 		l.batch.Flush()
 	}
 	if len(l.calls) > 0 {
+		if l.clock != nil {
+			now := l.clock()
+			for _, c := range l.calls {
+				l.task(c.ID).began = now
+			}
+		}
 		l.pool.Submit(l.calls...)
 		clear(l.calls)
 		l.calls = l.calls[:0]
@@ -350,7 +366,11 @@ func (l *kernelLower) reaped(j *batch.Job) { l.push(l.task(j.ID)) }
 
 // called is the pool's done.
 func (l *kernelLower) called(c *worker.Call) {
-	l.push(l.task(c.ID))
+	t := l.task(c.ID)
+	if l.clock != nil {
+		t.ended = l.clock()
+	}
+	l.push(t)
 	l.ring.kick()
 }
 
@@ -374,9 +394,16 @@ func (l *kernelLower) settle() {
 		t.next, first = first, t
 		t = next
 	}
+	now := int64(0)
+	if first != nil && l.clock != nil {
+		now = l.clock()
+	}
 	for t := first; t != nil; {
 		next := t.next
 		t.next = nil
+		if now != 0 {
+			l.latency.note(t, now)
+		}
 		l.finish(t)
 		t = next
 	}
@@ -496,6 +523,7 @@ func (l *kernelLower) wake() {
 func (l *kernelLower) stats(s *Stats) {
 	s.Forbidden = l.forbidden
 	s.Plain, s.Fallbacks = l.plain.Load(), l.fallbacks.Load()
+	s.Queueing, s.Serving, s.Delivering = l.latency.queued.read(), l.latency.served.read(), l.latency.delivered.read()
 	if l.batch == nil {
 		return
 	}
@@ -503,7 +531,8 @@ func (l *kernelLower) stats(s *Stats) {
 	s.Lists, s.Listed, s.Singles, s.Reaped = b.Lists, b.Listed, b.Singles, b.Reaped
 	s.Held, s.Again, s.Partial, s.TooLong, s.Stale = b.Held, b.Again, b.Partial, b.TooLong, b.Stale
 	s.Merges, s.Members, s.Splits, s.Bounces, s.Reissued = b.Merges, b.Members, b.Splits, b.Bounced, b.Reissued
-	s.Overlaps, s.Shared, s.Cuts = b.Overlaps, b.Shared, b.Cuts
+	s.Overlaps, s.Shared, s.Cuts, s.Refusing = b.Overlaps, b.Shared, b.Cuts, b.Refusing
+	s.ListSizes, s.ReapSizes = histogramOf(b.ListSizes), histogramOf(b.ReapSizes)
 	s.HighWater, s.Limit = l.batch.Budget().HighWater(), l.batch.Budget().Limit()
 	e := l.reactor.Stats()
 	s.Polls, s.Sleeps, s.Wakes = e.Polls, e.Sleeps, e.Wakes

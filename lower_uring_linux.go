@@ -451,6 +451,7 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 			if c.Res <= -512 {
 				op.CQE.Res = uring.Result(c.Res)
 			}
+			l.ring.stat.errors.note(op.CQE.Res)
 			switch owner := op.Owner.(type) {
 			case nil:
 				switch {

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/aioring/aioring/aio"
 )
@@ -32,6 +33,9 @@ type options struct {
 	lacks    []Opcode //nolint:unused,nolintlint // opcodes that an older Linux would not have; for tests
 	merge    int
 	method   string
+
+	noLatency bool
+	slow      time.Duration
 }
 
 // Kernels that [WithKernel] can name.

@@ -70,6 +70,7 @@ type Ring struct {
 	closing chan struct{}         // holds a token while somebody closes: one at a time
 
 	stat counters
+	slow slowWatch
 }
 
 // New makes a ring with at least so many submission queue entries: 1 to
@@ -232,6 +233,7 @@ func (r *Ring) start() {
 func (r *Ring) release() {
 	var woken wakeList
 	r.deliver(&woken)
+	r.slow.arm(r)
 	r.owner.Unlock()
 	r.signal(&woken)
 	r.roomMade() // the submission ring was drained, Do's operations are over
@@ -253,6 +255,7 @@ func (r *Ring) deliver(woken *wakeList) {
 	r.cq.mu.Lock()
 	for ; op != nil; op = r.eng.NextCompleted() {
 		n++
+		r.stat.errors.note(op.CQE.Res)
 		switch owner := op.Owner.(type) {
 		case nil:
 			r.cq.post(op)
@@ -399,6 +402,7 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 		r.wakeWorker()
 	}
 	r.background.Wait()
+	r.slow.stop()
 	// Whoever still harvests for itself was fired, and leaves.
 	for !r.harvester.CompareAndSwap(false, true) {
 		runtime.Gosched()

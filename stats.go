@@ -1,11 +1,15 @@
 package aioring
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // counters is what a ring counts above the kernel.
 type counters struct {
 	submitted, completed atomic.Uint64
 	stale                atomic.Uint64 // final CQEs of entries released
+	errors               errnoCounts
 }
 
 // Stats is a reading of a ring's counters, which count from New. The parts are
@@ -24,6 +28,11 @@ type Stats struct {
 	InFlight  int    `json:"in_flight"`  // accepted and not completed, now
 	Alive     int    `json:"alive"`      // from submission until the CQE is consumed, now
 	BytesHeld int64  `json:"bytes_held"` // in the buffers of those
+
+	// Errors counts the final CQEs with a negative result, by the errno's name.
+	Errors map[string]uint64 `json:"errors,omitempty"`
+	// Oldest is the age of the operation that is longest in flight.
+	Oldest time.Duration `json:"oldest_ns"`
 
 	// What became of the operations below the engine.
 	Lists     uint64 `json:"lists"`      // lio_listio calls
@@ -45,8 +54,19 @@ type Stats struct {
 	Overlaps  uint64 `json:"overlaps"`   // operations held until an earlier one on the same bytes was over
 	Shared    uint64 `json:"shared"`     // FSYNCs that another's did for them
 	Cuts      uint64 `json:"cuts"`       // operations cut into pieces that their disk takes
+	Refusing  uint64 `json:"refusing"`   // files that turned out not to do AIO
 	HighWater int    `json:"high_water"` // most jobs in the kernel at a time, all rings of the process
 	Limit     int    `json:"limit"`      // most jobs the kernel allows the process
+
+	ListSizes Histogram `json:"list_sizes"` // jobs in each list
+	ReapSizes Histogram `json:"reap_sizes"` // jobs reaped at a time
+
+	// Where the time went, in nanoseconds, unless WithLatency is off; not where the
+	// kernel is a ring itself. An operation that was over before it was given to
+	// anybody is in none of them.
+	Queueing   Histogram `json:"queueing"`   // from acceptance until the kernel, or a worker, had it
+	Serving    Histogram `json:"serving"`    // from there until it was reaped, or the call had returned
+	Delivering Histogram `json:"delivering"` // from there until the CQE was made
 
 	// Where the kernel is a ring itself.
 	Enters uint64 `json:"enters"` // io_uring_enter calls that submitted
@@ -70,6 +90,8 @@ func (r *Ring) Stats() Stats {
 		InFlight:  r.eng.InFlight(),
 		Alive:     r.eng.Alive(),
 		BytesHeld: r.eng.BytesHeld(),
+		Errors:    r.stat.errors.read(),
+		Oldest:    r.oldest(),
 	}
 	r.low.stats(&s)
 	s.Stale += r.stat.stale.Load()

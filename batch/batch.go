@@ -64,6 +64,10 @@ type Job struct {
 	Errno   aio.Errno // why it failed, once done
 	Refused bool      // of a job that goes Once: the kernel had no room, nothing was done
 
+	// When it was given to the kernel and when it was reaped, by Config.Now; 0 if
+	// it was not.
+	Began, Ended int64
+
 	place  place
 	kind   kind
 	held   bool        // Config.Hold has fixed the file
@@ -136,6 +140,10 @@ type Config struct {
 	// called for it. If it has a File, Settle must be called at its end.
 	Elsewhere func(*Job)
 
+	// Now, if it is set, is the clock, in nanoseconds and never 0, read once for each
+	// submitting call and each Harvest.
+	Now func() int64
+
 	// Refuses, if it is set, is called by Flush, once for each file that turns out
 	// not to do AIO: its jobs go Elsewhere from then on.
 	Refuses func(fd int, stat aio.FileStat)
@@ -193,6 +201,9 @@ type Batch struct {
 	back   []*Job
 
 	vectors learned // whether lists may hold vectored jobs
+
+	now    int64 // of the submitting call, the owner's
+	reaped int64 // of the Harvest, the harvester's
 
 	inKernel atomic.Int64
 	queued   atomic.Int64 // waiting.Len(), for others to read
@@ -298,7 +309,7 @@ func New(cfg Config) (*Batch, error) {
 func (b *Batch) Add(j *Job) {
 	b.seq++
 	j.seq = b.seq
-	j.N, j.Errno, j.Refused = 0, 0, false
+	j.N, j.Errno, j.Refused, j.Began, j.Ended = 0, 0, false, 0, 0
 	j.place, j.held = fresh, false
 	j.kind = loose
 	if j.File != nil {
@@ -518,6 +529,9 @@ func (b *Batch) elsewhereOne(j *Job) {
 // them the kernel has now, and whether it has no room for more.
 func (b *Batch) submit(room int) (accepted int, full bool) {
 	b.list, b.listed = b.list[:0], b.listed[:0]
+	if b.cfg.Now != nil {
+		b.now = b.cfg.Now()
+	}
 	for len(b.list) < room {
 		j := b.peek()
 		if j == nil {
@@ -596,6 +610,7 @@ func (b *Batch) arm(j *Job) *aio.ControlBlock {
 	s.gen.Store(s.last)
 	j.slot = i
 	j.place = inKernel
+	j.Began = b.now
 
 	var (
 		buf unsafe.Pointer
@@ -661,6 +676,7 @@ func (b *Batch) slot(i uint32) *slot { return &b.slots[i/slotChunk].Load()[i%slo
 // submitList submits b.list by one call and sorts out what became of each entry.
 func (b *Batch) submitList() (accepted int, full bool) {
 	b.stats.lists.Add(1)
+	b.stats.listSizes.note(len(b.list))
 	b.back = b.back[:0]
 	errno := b.cfg.Kernel.ListIO(aio.ListNoWait, b.list, nil)
 	if errno == 0 {
@@ -829,6 +845,9 @@ func (b *Batch) requeue(j *Job) {
 // jobs reaped.
 func (b *Batch) Harvest(events []aio.Kevent) int {
 	n := 0
+	if b.cfg.Now != nil && len(events) > 0 {
+		b.reaped = b.cfg.Now()
+	}
 	for i := range events {
 		ev := &events[i]
 		if ev.Filter != aio.FilterAIO {
@@ -844,6 +863,7 @@ func (b *Batch) Harvest(events []aio.Kevent) int {
 	if n > 0 {
 		b.stats.reaped.Add(uint64(n))
 		b.stats.harvests.Add(1)
+		b.stats.reapSizes.note(n)
 	}
 	return n
 }
@@ -857,6 +877,7 @@ func (b *Batch) reap(token aio.Token, errno aio.Errno) bool {
 		return false
 	}
 	j := s.job
+	j.Ended = b.reaped
 	n, failed := b.cfg.Kernel.Return(b.slab.Block(int(token.Slot)))
 	if errno == 0 {
 		errno = failed
@@ -911,6 +932,9 @@ func (b *Batch) Await(jobs []*aio.ControlBlock) {
 // HarvestFinished is Harvest of all that have finished.
 func (b *Batch) HarvestFinished() int {
 	n := 0
+	if b.cfg.Now != nil {
+		b.reaped = b.cfg.Now()
+	}
 	for i := range b.slab.Len() {
 		gen := b.slot(uint32(i)).gen.Load()
 		if gen == 0 {
@@ -977,6 +1001,32 @@ func (b *Batch) Cancel(j *Job) aio.CancelStatus {
 		return aio.NotCancelled
 	}
 	return aio.AllDone
+}
+
+// State is where a job is.
+type State uint8
+
+const (
+	Gone        State = iota // not added, or settled, or gone Elsewhere
+	Added                    // not flushed yet
+	WaitsRoom                // for room in the kernel
+	WaitsOthers              // for earlier jobs on its file
+	InKernel                 // submitted, or done and not settled
+)
+
+// State says where the job is. Owner only.
+func (j *Job) State() State {
+	switch j.place {
+	case fresh:
+		return Added
+	case waiting:
+		return WaitsRoom
+	case barred:
+		return WaitsOthers
+	case inKernel, inPieces:
+		return InKernel
+	}
+	return Gone
 }
 
 // unhold takes a job out of where it is held.

@@ -153,7 +153,7 @@ func (b *Batch) endPiece(p *Job, n int, errno aio.Errno) {
 	if j.pieces.Add(-1) > 0 {
 		return
 	}
-	j.N, j.Errno = 0, 0
+	j.N, j.Errno, j.Began, j.Ended = 0, 0, j.members.Began, p.Ended
 	refused := false
 	for p := j.members; p != nil; p = p.after {
 		refused = refused || p.Refused

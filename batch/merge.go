@@ -370,7 +370,7 @@ func (b *Batch) split(g *Job, n int, errno aio.Errno) {
 	}
 	for m := g.members; m != nil; {
 		next := m.next // before Done, from which m is the owner's
-		m.Errno = errno
+		m.Errno, m.Began, m.Ended = errno, g.Began, g.Ended
 		if errno == 0 {
 			m.N = min(n, m.bytes)
 			n -= m.N

@@ -1,6 +1,9 @@
 package batch
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
 // counters is what a Batch counts. The owner and the harvester write, anybody
 // reads.
@@ -11,6 +14,39 @@ type counters struct {
 	merges, members, bounced, splits         atomic.Uint64
 	reissued, overlaps, shared               atomic.Uint64
 	cuts, pieces, refusing                   atomic.Uint64
+
+	listSizes sizes // the owner writes
+	reapSizes sizes // the harvester does
+}
+
+// SizeBuckets is how many buckets Sizes has.
+const SizeBuckets = 18
+
+// Sizes is how often numbers of each magnitude were seen: Buckets[i] counts those
+// from 2^(i-1) up to and without 2^i, Buckets[0] the zeros.
+type Sizes struct {
+	Sum     uint64
+	Buckets [SizeBuckets]uint64
+}
+
+// sizes is one that a single goroutine writes.
+type sizes struct {
+	sum     atomic.Uint64
+	buckets [SizeBuckets]atomic.Uint64
+}
+
+func (s *sizes) note(n int) {
+	s.sum.Store(s.sum.Load() + uint64(n))
+	b := &s.buckets[min(bits.Len(uint(n)), SizeBuckets-1)]
+	b.Store(b.Load() + 1)
+}
+
+func (s *sizes) read() Sizes {
+	r := Sizes{Sum: s.sum.Load()}
+	for i := range s.buckets {
+		r.Buckets[i] = s.buckets[i].Load()
+	}
+	return r
 }
 
 // Stats is a reading of a Batch's counters.
@@ -37,6 +73,8 @@ type Stats struct {
 	Cuts      uint64 // jobs cut into pieces for their disk
 	Pieces    uint64 // those pieces
 	Refusing  uint64 // files that turned out not to do AIO
+	ListSizes Sizes  // jobs shown in each lio_listio call
+	ReapSizes Sizes  // jobs reaped by each Harvest that found any
 }
 
 // Stats reads the counters.
@@ -49,5 +87,6 @@ func (b *Batch) Stats() Stats {
 		Merges: c.merges.Load(), Members: c.members.Load(), Bounced: c.bounced.Load(), Splits: c.splits.Load(),
 		Reissued: c.reissued.Load(), Overlaps: c.overlaps.Load(), Shared: c.shared.Load(),
 		Cuts: c.cuts.Load(), Pieces: c.pieces.Load(), Refusing: c.refusing.Load(),
+		ListSizes: c.listSizes.read(), ReapSizes: c.reapSizes.read(),
 	}
 }
