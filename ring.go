@@ -187,12 +187,12 @@ func (r *Ring) take(sqes int) {
 		return
 	}
 	r.low.settle()
-	now := r.now()
 	for sqes > 0 {
 		n := r.sq.shared.PopBatch(r.batch[:])
 		if n == 0 {
 			break
 		}
+		now := r.now()
 		for i := range n {
 			r.eng.Accept(&r.batch[i], now)
 		}

@@ -151,6 +151,13 @@ func versus(b *testing.B, off func(int) int64, apart bool, opts ...aioring.Optio
 				if op == "write" {
 					opcode, prep = aio.OpWrite, aioring.PrepWrite
 				}
+				before := r.Stats()
+				defer func() {
+					s := r.Stats()
+					rounds := float64(b.N + 20)
+					b.ReportMetric(float64(s.Polls-before.Polls)/rounds, "polls")
+					b.ReportMetric(float64(s.Sleeps-before.Sleeps)/rounds, "sleeps")
+				}()
 				contest(b,
 					func(first int) { h.round(b, opcode, fd, buf, off, first) },
 					func(first int) {
@@ -227,7 +234,7 @@ func BenchmarkFreeBSDCommit(b *testing.B) {
 		return time.Since(start)
 	}
 	for range b.N {
-		const commits = 1024
+		const commits = 512
 		alone := run(b, commits, aioring.WithMerge(0))
 		shared := run(b, commits)
 		b.ReportMetric(commits/alone.Seconds(), "alone-commits/s")
