@@ -15,7 +15,7 @@ import (
 type CQE struct {
 	UserData uint64 // the SQE's
 	Res      int32  // bytes or 0; or a negative errno in this system's numbering
-	Flags    uint32 // io_uring's CQE flags; 0 so far
+	Flags    uint32 // io_uring's CQE flags: CQEMore
 
 	event Event // so two CQEs are compared by their fields, not by ==
 }
@@ -59,8 +59,9 @@ type completionQueue struct {
 	waiters    waiterList
 	idlers     waiterList // wait for the end of everything in flight
 	pushers    waiterList // wait for room to push
+	turns      waiterList // wait for a turn of the engine
 
-	room    atomic.Uint64 // counts the times that room was made
+	room    atomic.Uint64 // counts the times that room was made, and turns of the engine
 	pushing atomic.Int64  // those who wait for it
 }
 
@@ -75,6 +76,10 @@ func (q *completionQueue) ready() uint64 {
 	head := q.head.Load() // first: the tail only grows, so the difference is never negative
 	return q.tail.Load() - head
 }
+
+// posted is how many CQEs there ever were, in the ring and behind it. q.mu is held, so
+// that of the two only refill moves any.
+func (q *completionQueue) posted() uint64 { return q.tail.Load() + uint64(q.backlog.Len()) }
 
 // crowded reports whether it is time to free what was consumed.
 func (q *completionQueue) crowded() bool {
@@ -91,6 +96,22 @@ func (q *completionQueue) post(op *engine.Op) {
 	}
 	q.put(t, op)
 	q.tail.Store(t + 1)
+}
+
+// postMore posts a CQE of an operation that goes on, or reports that there is no room
+// for one. Who waits for the operation alone is told of its last only. q.mu is held.
+func (q *completionQueue) postMore(op *engine.Op) bool {
+	if op.Owner != nil {
+		return true
+	}
+	t := q.tail.Load()
+	if q.backlog.Len() > 0 || t-q.freed.Load() == uint64(len(q.cells)) {
+		return false
+	}
+	q.put(t, op)
+	q.ops[t&q.mask] = nil // its end is another's
+	q.tail.Store(t + 1)
+	return true
 }
 
 // put fills the cell of position t.
@@ -173,8 +194,10 @@ func (q *completionQueue) free() {
 	at, head := q.freed.Load(), q.head.Load()
 	for ; at != head; at++ {
 		op := &q.ops[at&q.mask]
-		done.Add(*op)
-		*op = nil
+		if *op != nil { // else it goes on
+			done.Add(*op)
+			*op = nil
+		}
 	}
 	q.eng.Release(&done)
 	q.freed.Store(at)
@@ -265,11 +288,24 @@ func (r *Ring) CQAdvance(n int) {
 
 // CQReady is the number of CQEs that can be consumed without a refill from the
 // backlog.
-func (r *Ring) CQReady() int { return int(r.cq.ready()) }
+func (r *Ring) CQReady() int {
+	r.fetch()
+	return int(r.cq.ready())
+}
 
 // CQHasOverflow reports whether completions wait behind a full completion ring.
 // They move up, in order, when one of the peeking and waiting calls finds room.
-func (r *Ring) CQHasOverflow() bool { return r.cq.overflowed.Load() }
+func (r *Ring) CQHasOverflow() bool {
+	r.fetch()
+	return r.cq.overflowed.Load()
+}
+
+// fetch takes over what a kernel with a queue of its own has there.
+func (r *Ring) fetch() {
+	if r.direct != nil {
+		r.glance()
+	}
+}
 
 // Wait waits for a CQE, consumes it and returns it. Any number of goroutines may
 // call it; each CQE goes to one of them. When ctx ends first, its error comes back

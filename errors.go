@@ -34,6 +34,14 @@ var (
 	ErrUnsupported = errors.ErrUnsupported
 )
 
+// Errnos that not every system has a name for. Where the system lacks one it has a
+// number that its kernel never answers with.
+const (
+	ETIME   = engine.ETIME   // a timer went off, or a wait took too long
+	EBADFD  = engine.EBADFD  // the ring is disabled, or is not any more
+	ENODATA = engine.ENODATA // no such attribute
+)
+
 // OpError is the failure of one operation. It unwraps to its errno.
 type OpError struct {
 	Op  Opcode

@@ -2,7 +2,6 @@ package aioring
 
 import (
 	"math/bits"
-	"sync/atomic"
 	"time"
 )
 
@@ -56,29 +55,14 @@ func (h *Histogram) Quantile(q float64) uint64 {
 	return h.Bound(HistogramBuckets - 1)
 }
 
-// histogram is one that is written by the engine's owner alone, and read by anybody:
-// a store is enough to add.
-type histogram struct {
-	sum     atomic.Uint64
-	buckets [HistogramBuckets]atomic.Uint64
+// note counts one value.
+func (h *Histogram) note(v uint64) {
+	h.Sum += v
+	h.Buckets[min(bits.Len64(v), HistogramBuckets-1)]++
 }
 
-func (h *histogram) note(v uint64) {
-	h.sum.Store(h.sum.Load() + v)
-	b := &h.buckets[min(bits.Len64(v), HistogramBuckets-1)]
-	b.Store(b.Load() + 1)
-}
-
-// noteNanos notes a duration; a clock that was read the other way round gives 0.
-func (h *histogram) noteNanos(d int64) { h.note(uint64(max(0, d))) }
-
-func (h *histogram) read() Histogram {
-	r := Histogram{Sum: h.sum.Load()}
-	for i := range h.buckets {
-		r.Buckets[i] = h.buckets[i].Load()
-	}
-	return r
-}
+// noteNanos counts a duration; a clock that was read the other way round gives 0.
+func (h *Histogram) noteNanos(d int64) { h.note(uint64(max(0, d))) }
 
 // quantileTime is a quantile of durations.
 func (h *Histogram) quantileTime(q float64) time.Duration {

@@ -1,6 +1,11 @@
 package aioring
 
-import "github.com/aioring/aioring/internal/engine"
+import (
+	"context"
+	"syscall"
+
+	"github.com/aioring/aioring/internal/engine"
+)
 
 // lower is what is below the engine: it runs released operations and brings
 // their results back.
@@ -18,8 +23,14 @@ type lower interface {
 	flush()
 	// settle hands the engine the results that have come in.
 	settle()
-	// cancel asks for the end of a running operation; its result comes as any.
-	cancel(op *engine.Op)
+	// cancel asks for the end of a running operation; its result comes as any. 0:
+	// that will be ECANCELED, as a rule. EALREADY: it goes on. ENOENT: it is over.
+	// EINPROGRESS: its result, which is not far, will show.
+	cancel(op *engine.Op) syscall.Errno
+	// open reports whether a number is a descriptor's, and uses whether a running
+	// operation that named it works on the file it is a descriptor of now.
+	open(fd int32) bool
+	uses(op *engine.Op, fd int32) bool
 
 	// waiting is how many operations wait for room in the kernel.
 	waiting() int
@@ -44,8 +55,8 @@ type lower interface {
 }
 
 // direct is a lower that is a ring itself, with io_uring's rules its own. Nothing
-// is released to it by the engine, which only knows what is alive. All but block
-// belong to the engine's owner.
+// is released to it by the engine, which only knows what is alive. All but block,
+// alert, cancelSync, features and supports belong to the engine's owner.
 type direct interface {
 	lower
 
@@ -65,6 +76,11 @@ type direct interface {
 	// alert ends such a sleep if it is for more than one completion. Anybody calls
 	// it, on a ring that is not closed.
 	alert()
+	// cancelSync is Ring.CancelSync. Anybody calls it.
+	cancelSync(ctx context.Context, sqe *SQE) (int, error)
+	// features are the kernel's, and can says whether it has an operation.
+	features() Features
+	supports(op Opcode) bool
 	// adopt ties the ring to the calling goroutine's thread, for ever.
 	adopt() error
 }

@@ -128,7 +128,8 @@ type kernelLower struct {
 type task struct {
 	op    *engine.Op
 	file  *heldFile // its private descriptor, if it has one
-	plain bool      // it is call's, not job's
+	stat  aio.FileStat
+	plain bool // it is call's, not job's
 	job   batch.Job
 	call  worker.Call
 	next  *task
@@ -205,6 +206,7 @@ func (l *kernelLower) start(op *engine.Op) {
 		l.ring.eng.Complete(op, -int32(errno.Host()))
 		return
 	}
+	t.stat = stat
 	if l.batch == nil || l.lost.Load() || !suitsBatch(&op.SQE, stat) || l.ring.opts.method == MethodPlain {
 		if l.inLane(&op.SQE, stat) {
 			l.startInLane(t, stat)
@@ -395,13 +397,14 @@ func (l *kernelLower) settle() {
 		t = next
 	}
 	now := int64(0)
-	if first != nil && l.clock != nil {
-		now = l.clock()
+	if first != nil {
+		now = l.ring.now()
+		l.ring.eng.Observe(now) // what follows on these begins now, not before
 	}
 	for t := first; t != nil; {
 		next := t.next
 		t.next = nil
-		if now != 0 {
+		if l.clock != nil {
 			l.latency.note(t, now)
 		}
 		l.finish(t)
@@ -444,15 +447,36 @@ func (l *kernelLower) finish(t *task) {
 	l.ring.eng.Complete(op, res)
 }
 
-func (l *kernelLower) cancel(op *engine.Op) {
+func (l *kernelLower) cancel(op *engine.Op) syscall.Errno {
 	t := l.task(op.Slot())
-	if t.queued {
+	switch {
+	case t.queued:
 		l.cancelInLane(t)
-	} else if t.plain {
-		l.pool.Cancel(&t.call)
-	} else {
-		l.batch.Cancel(&t.job)
+		return 0
+	case t.plain && l.pool.Cancel(&t.call):
+		return 0
+	case t.plain && t.call.Stream:
+		return syscall.EINPROGRESS // it is just finding out whether it has to wait
+	case t.plain:
+		return syscall.EALREADY
 	}
+	switch l.batch.Cancel(&t.job) {
+	case aio.Cancelled:
+		return 0
+	case aio.AllDone:
+		return syscall.ENOENT
+	}
+	return syscall.EALREADY
+}
+
+func (l *kernelLower) open(fd int32) bool {
+	_, errno := l.files.stat(fd)
+	return errno == 0
+}
+
+func (l *kernelLower) uses(op *engine.Op, fd int32) bool {
+	stat, errno := l.files.stat(fd)
+	return errno == 0 && stat == l.task(op.Slot()).stat
 }
 
 func (l *kernelLower) waiting() int {
@@ -523,7 +547,7 @@ func (l *kernelLower) wake() {
 func (l *kernelLower) stats(s *Stats) {
 	s.Forbidden = l.forbidden
 	s.Plain, s.Fallbacks = l.plain.Load(), l.fallbacks.Load()
-	s.Queueing, s.Serving, s.Delivering = l.latency.queued.read(), l.latency.served.read(), l.latency.delivered.read()
+	s.Queueing, s.Serving, s.Delivering = l.latency.queued, l.latency.served, l.latency.delivered
 	if l.batch == nil {
 		return
 	}

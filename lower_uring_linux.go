@@ -37,7 +37,15 @@ type uringLower struct {
 	entries []uring.SQE     // the kernel's queue
 	mask    uint32          // of indexes in it
 	vectors [][]uring.Iovec // beside it
+	times   []uring.Timespec
 	closed  bool
+
+	before    *engine.Op // the last entry, if it has a link flag
+	undrained bool       // an entry that skips its CQE was seen: the kernel would drain no more
+	linked    bool       // a chain or a drain was seen: ending one operation may start another
+	seeks     []*engine.Op
+	asks      []*syncCancel
+	syncs     atomic.Int32 // whether the kernel has io_uring_register_sync_cancel: 0 nobody knows
 
 	// issuer is the thread that alone may enter the kernel, 0 if any may. What
 	// others submit or cancel is left for it in unsent and cancels; in unsent is also
@@ -59,6 +67,9 @@ type uringLower struct {
 	enters, polls, sleeps, wakes, stale atomic.Uint64
 }
 
+// serials is how many tokens of one slot there are: the bit above is proxy.
+const serials = 1 << 31
+
 // notOurs is the slot of a token that no operation has: a cancellation's.
 const notOurs = 1<<32 - 1
 
@@ -73,7 +84,8 @@ func openURing(r *Ring) (lower, error) {
 	if flags&uring.SetupCoopTaskrun == 0 && flags&uring.SetupDeferTaskrun == 0 {
 		flags &^= uring.SetupTaskrunFlag // it was for one that was stripped
 	}
-	p := &uring.Params{Flags: flags, SQThreadIdle: sqThreadIdle}
+	flags = flags&^uint32(SetupRDisabled|SetupClamp) | uint32(SetupCQSize) // those are minded above
+	p := &uring.Params{Flags: flags, SQThreadIdle: sqThreadIdle, CQEntries: uint32(len(r.cq.cells))}
 	if r.opts.locked {
 		p.Flags |= uring.SetupRDisabled // the thread that enables it is its issuer
 	}
@@ -85,7 +97,7 @@ func openURing(r *Ring) (lower, error) {
 		return nil, err
 	}
 	l.u = u
-	if err := l.open(); err != nil {
+	if err := l.prepareQueues(); err != nil {
 		return nil, errors.Join(err, u.Close())
 	}
 	return l, nil
@@ -95,15 +107,16 @@ func openURing(r *Ring) (lower, error) {
 // nothing to do, in milliseconds.
 const sqThreadIdle = 2
 
-func (l *uringLower) open() error {
+func (l *uringLower) prepareQueues() error {
 	l.entries, l.mask = l.u.Entries(), l.u.SQEntries()-1
 	l.vectors = make([][]uring.Iovec, l.u.SQEntries())
+	l.times = make([]uring.Timespec, l.u.SQEntries())
 	probe, err := l.u.Probe()
 	if err != nil {
 		return fmt.Errorf("io_uring probe: %w", err)
 	}
-	for _, op := range [...]Opcode{OpNop, OpRead, OpWrite, OpReadv, OpWritev, OpFsync} {
-		l.can[op] = probe.Supports(uint8(op))
+	for op := range l.can {
+		l.can[op] = engine.Supported(Opcode(op)) && probe.Supports(uint8(op))
 	}
 	for _, op := range l.ring.opts.lacks {
 		l.can[op] = false
@@ -136,12 +149,11 @@ func (l *uringLower) prepare(op *engine.Op) bool {
 // fill writes the entry of index at.
 func (l *uringLower) fill(k *uring.SQE, at uint32, op *engine.Op) {
 	s := &op.SQE
-	l.serial++
+	l.serial = (l.serial + 1) % serials
 	token := uint64(l.serial)<<32 | uint64(op.Slot())
 	op.Token = token
 	opcode := uint8(s.Opcode)
-	var addr uint64
-	var length uint32
+	addr, length := s.Addr, s.Len
 	// What the addresses point to stays: the operation has it until its CQE.
 	switch s.Opcode {
 	case OpRead, OpWrite:
@@ -161,23 +173,16 @@ func (l *uringLower) fill(k *uring.SQE, at uint32, op *engine.Op) {
 	k.OpFlags, k.UserData = s.OpFlags, token
 	k.BufIndex, k.Personality, k.FileIndex = 0, 0, 0
 	k.Addr3, k.Pad = 0, 0
-	if s.Flags != 0 {
-		l.flags(k)
+	if s.Opcode >= OpTimeout && s.Opcode <= OpLinkTimeout && opcode != noOpcode {
+		l.fillRule(k, at, op)
+	}
+	if s.Flags != 0 || l.before != nil {
+		l.flags(k, op)
 	}
 }
 
 // noOpcode is one that no kernel has.
 const noOpcode = 255
-
-// flags looks at what of an entry's flags concerns us.
-func (l *uringLower) flags(k *uring.SQE) {
-	// The CQE of a success is needed here, to know that the buffers are free: it is
-	// reap that leaves it out.
-	k.Flags &^= uring.SQESkipSuccess
-	if k.Flags&uring.SQEDrain != 0 {
-		l.drained = true
-	}
-}
 
 // vector describes buffers to the kernel, which reads the description when it
 // takes the entry. More than are allowed are refused by it unread.
@@ -283,7 +288,7 @@ func (l *uringLower) enter(n uint32) (uint32, syscall.Errno) {
 // one because completions have no room. It reports whether to try again at once.
 func (l *uringLower) absorb(errno syscall.Errno) bool {
 	if errno == unix.EBUSY && l.u.Ready() > 0 {
-		l.settle()
+		l.makeRoom()
 		return true
 	}
 	// Something may have to end first, perhaps elsewhere in the system.
@@ -306,7 +311,7 @@ func (l *uringLower) takePushed(sqes int) {
 			open := r.eng.Admit(op, op.SQE.Bytes(), now)
 			c, _ := op.Owner.(*call)
 			if !open || c != nil && c.cancelled.Load() {
-				r.eng.Complete(op, -int32(syscall.ECANCELED))
+				r.eng.Post(op, -int32(syscall.ECANCELED))
 				continue
 			}
 			if c != nil {
@@ -321,6 +326,7 @@ func (l *uringLower) takePushed(sqes int) {
 		sqes -= n
 	}
 	l.flush()
+	l.serve()
 	if sqes <= 0 {
 		r.again.Store(true)
 	}
@@ -362,6 +368,7 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 		l.fill(&l.entries[(at+i)&l.mask], at+i, op)
 	}
 	r.eng.Unreserve(0, bytes-total) // what was not known before
+	l.before = nil                  // a chain ends with its submission
 	got, errno := l.enter(k)
 	if errno == unix.EBUSY && l.absorb(errno) {
 		got, errno = l.enter(k)
@@ -412,7 +419,6 @@ func (l *uringLower) find(c *uring.CQE) *engine.Op {
 		l.stale.Add(1)
 		return nil
 	}
-	op.Token = 0
 	return op
 }
 
@@ -426,7 +432,7 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 	}
 	eng, q := l.ring.eng, &l.ring.cq
 	var done engine.Released
-	first := q.tail.Load()
+	first, any := q.tail.Load(), false
 	tail, end := first, q.freed.Load()+uint64(len(q.cells))
 	if q.backlog.Len() > 0 {
 		end = tail // what comes now goes behind
@@ -445,17 +451,34 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 			if op == nil {
 				continue
 			}
-			n++
-			eng.Retire(op)
+			any = true
 			op.CQE.UserData, op.CQE.Res, op.CQE.Flags = op.SQE.UserData, c.Res, c.Flags
 			if c.Res <= -512 {
 				op.CQE.Res = uring.Result(c.Res)
 			}
+			if op.CQE.Flags&CQEMore != 0 {
+				if op.Owner != nil {
+					continue
+				}
+				if tail != end {
+					q.put(tail, op)
+					q.ops[tail&q.mask] = nil // its end is another's
+					tail++
+					continue
+				}
+				l.cut(op)
+			}
+			if op.SQE.Opcode == OpAsyncCancel && l.seeking(op, op.CQE.Res) {
+				continue
+			}
+			op.Token = 0
+			n++
+			silent := eng.Retire(op, op.CQE.Res)
 			l.ring.stat.errors.note(op.CQE.Res)
 			switch owner := op.Owner.(type) {
 			case nil:
 				switch {
-				case op.SQE.Flags&uring.SQESkipSuccess != 0 && op.CQE.Res >= 0:
+				case silent:
 					done.Add(op)
 				case tail != end:
 					q.put(tail, op)
@@ -478,7 +501,7 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 		q.tail.Store(tail)
 	}
 	eng.Release(&done)
-	if n > 0 && l.several.Load() {
+	if any && l.several.Load() {
 		l.interrupt()
 	}
 	return woken, n
@@ -494,16 +517,22 @@ func (l *uringLower) enterEvents() bool {
 	return errno == 0 && l.u.Ready() > 0
 }
 
-// settle gives the engine what has come in, for those who look at it before it is
-// delivered.
-func (l *uringLower) settle() {
-	if l.closed {
-		return
-	}
+// settle has nothing to do: reap brings results in.
+func (l *uringLower) settle() {}
+
+// makeRoom gives the engine what has come in, but for what is not its operation's
+// last.
+func (l *uringLower) makeRoom() {
 	for cqes := l.u.Peek(); cqes != nil; cqes = l.u.Peek() {
 		for i := range cqes {
-			if op := l.find(&cqes[i]); op != nil {
-				l.ring.eng.Complete(op, uring.Result(cqes[i].Res))
+			c := &cqes[i]
+			if c.Flags&uring.CQEMore != 0 {
+				l.u.Advance(uint32(i))
+				return
+			}
+			if op := l.find(c); op != nil && !(op.SQE.Opcode == OpAsyncCancel && l.seeking(op, c.Res)) {
+				op.Token = 0
+				l.ring.eng.Post(op, uring.Result(c.Res))
 			}
 		}
 		l.u.Advance(uint32(len(cqes)))
@@ -513,16 +542,17 @@ func (l *uringLower) settle() {
 // start is for operations that the engine releases: there are none.
 func (l *uringLower) start(op *engine.Op) { l.push(op) }
 
-// cancel asks the kernel.
-func (l *uringLower) cancel(op *engine.Op) {
+// cancel asks the kernel. What it says comes later, to nobody.
+func (l *uringLower) cancel(op *engine.Op) syscall.Errno {
 	if i := slices.Index(l.unsent, op); i >= 0 {
 		l.unsent = slices.Delete(l.unsent, i, i+1)
-		l.ring.eng.Complete(op, -int32(syscall.ECANCELED))
-		return
+		l.ring.eng.Post(op, -int32(syscall.ECANCELED))
+		return 0
 	}
 	if len(l.cancels) > 0 || l.chain > 0 || !l.mayEnter() || !l.cancelToken(op.Token) {
 		l.cancels = append(l.cancels, op.Token) // for the next flush
 	}
+	return syscall.EALREADY
 }
 
 // cancelToken writes a request to cancel. false: there is no room. A drain would

@@ -25,9 +25,9 @@ func eachKernel(t *testing.T, f func(t *testing.T, kernel string)) {
 	}
 }
 
-// submitAll submits n operations, as many at a time as the ring has entries, and
+// submitEach submits n operations, as many at a time as the ring has entries, and
 // gives each CQE to check.
-func submitAll(t *testing.T, r *aioring.Ring, n, entries int, prep func(sqe *aioring.SQE, i int), check func(i int, res int32)) {
+func submitEach(t *testing.T, r *aioring.Ring, n, entries int, prep func(sqe *aioring.SQE, i int), check func(i int, res int32)) {
 	t.Helper()
 	seen := 0
 	for i := 0; i < n; {
@@ -74,7 +74,7 @@ func TestMergedOperationsHaveTheirOwnResults(t *testing.T) {
 			for i := range data {
 				data[i] = byte(i * 7)
 			}
-			submitAll(t, r, 61, 64, func(sqe *aioring.SQE, i int) {
+			submitEach(t, r, 61, 64, func(sqe *aioring.SQE, i int) {
 				aioring.PrepWrite(sqe, int(f.Fd()), data[i*100:min(i*100+100, len(data))], int64(i*100))
 			}, func(i int, res int32) {
 				if want := min(100, len(data)-i*100); int(res) != want {
@@ -82,7 +82,7 @@ func TestMergedOperationsHaveTheirOwnResults(t *testing.T) {
 				}
 			})
 			got := make([]byte, 64*100)
-			submitAll(t, r, 64, 64, func(sqe *aioring.SQE, i int) {
+			submitEach(t, r, 64, 64, func(sqe *aioring.SQE, i int) {
 				aioring.PrepRead(sqe, int(f.Fd()), got[i*100:][:100], int64(i*100))
 			}, func(i int, res int32) {
 				if want := max(0, min(100, len(data)-i*100)); int(res) != want {
@@ -129,7 +129,7 @@ func TestAppendedRecordsComeOutInOrder(t *testing.T) {
 				}
 				defer r.Close()
 				var want []byte
-				submitAll(t, r, n, 256, func(sqe *aioring.SQE, i int) {
+				submitEach(t, r, n, 256, func(sqe *aioring.SQE, i int) {
 					record := fmt.Appendf(nil, "record %d\n", i)
 					want = append(want, record...)
 					aioring.PrepWrite(sqe, int(f.Fd()), record, off)
@@ -221,7 +221,7 @@ func TestOptionsOfMergingAndMethod(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer f.Close()
-			submitAll(t, r, 8, 8, func(sqe *aioring.SQE, i int) {
+			submitEach(t, r, 8, 8, func(sqe *aioring.SQE, i int) {
 				aioring.PrepWrite(sqe, int(f.Fd()), make([]byte, 64), int64(i*64))
 			}, func(i int, res int32) {
 				if res != 64 {

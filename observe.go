@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"math"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,8 +23,9 @@ type State string
 const (
 	StateQueued  State = "queued"              // accepted, not handed down yet
 	StateWaiting State = "waiting for room"    // for a place among the kernel's jobs
-	StateHeld    State = "waiting for another" // for an earlier operation on its file
+	StateHeld    State = "waiting for another" // in its chain, behind a drain, or earlier on its file
 	StateKernel  State = "in the kernel"       // submitted
+	StateTimer   State = "timer"               // until its time comes
 	StateCalling State = "plain call"          // with a worker, or waiting for one or for readiness
 )
 
@@ -36,7 +37,8 @@ func WithLatency(on bool) Option {
 }
 
 // WithSlow logs, by log/slog as a warning, each operation that is still under way d
-// after it was accepted, once. 0, the default, logs nothing.
+// after it was accepted, once; timeouts are not looked at. 0, the default, logs
+// nothing.
 func WithSlow(d time.Duration) Option {
 	return func(o *options) error {
 		if d < 0 {
@@ -78,14 +80,22 @@ func (r *Ring) running(before int64) (ops []Operation) {
 		}
 		now := r.now()
 		where, _ := r.low.(stater)
-		r.eng.Each(func(op *engine.Op) {
+		r.eng.EachAlive(func(op *engine.Op, stage engine.Stage) {
 			if before != 0 && op.Start > before {
 				return
 			}
 			o := operation(op, now)
-			o.State = StateKernel
-			if where != nil {
+			switch {
+			case stage == engine.StageTurn:
+				o.State = StateHeld
+			case stage == engine.StageTimer:
+				o.State = StateTimer
+			case stage == engine.StageReleased:
+				o.State = StateQueued
+			case where != nil:
 				o.State = where.state(op)
+			default:
+				o.State = StateKernel
 			}
 			ops = append(ops, o)
 		})
@@ -96,24 +106,16 @@ func (r *Ring) running(before int64) (ops []Operation) {
 	return ops
 }
 
-// oldest is the age of the operation longest under way.
-func (r *Ring) oldest() time.Duration {
-	first, now := int64(0), r.now()
-	if r.eng.InFlight() == 0 {
+// oldestAge is the age of the operation longest under way. The owner calls it.
+func (r *Ring) oldestAge() time.Duration {
+	first := int64(math.MaxInt64)
+	if r.eng.InFlight() > 0 {
+		r.eng.EachAlive(func(op *engine.Op, _ engine.Stage) { first = min(first, op.Start) })
+	}
+	if first == math.MaxInt64 {
 		return 0
 	}
-	r.owner.Lock()
-	r.eng.Each(func(op *engine.Op) {
-		if first == 0 || op.Start < first {
-			first = op.Start
-		}
-	})
-	r.owner.Unlock()
-	r.drive() // what was asked for meanwhile
-	if first == 0 {
-		return 0
-	}
-	return time.Duration(max(0, now-first))
+	return time.Duration(max(0, r.now()-first))
 }
 
 // slowWatch has a timer while operations are under way that it has not looked at.
@@ -156,8 +158,8 @@ func (s *slowWatch) look(r *Ring) {
 	seen, next := s.seen, int64(0)
 	s.seen, s.armed = cut, false
 	if !s.ended {
-		r.eng.Each(func(op *engine.Op) {
-			if op.Start > cut && (next == 0 || op.Start < next) {
+		r.eng.EachAlive(func(op *engine.Op, stage engine.Stage) {
+			if stage != engine.StageTimer && op.Start > cut && (next == 0 || op.Start < next) {
 				next = op.Start
 			}
 		})
@@ -168,7 +170,7 @@ func (s *slowWatch) look(r *Ring) {
 	r.owner.Unlock()
 	r.drive()
 	for _, op := range slow {
-		if op.start > seen {
+		if op.start > seen && op.State != StateTimer {
 			slog.Warn("aioring: an operation takes long", "op", op.Op.String(), "fd", op.Fd, "off", op.Off,
 				"len", op.Len, "age", op.Age, "state", string(op.State))
 		}
@@ -183,20 +185,18 @@ func (s *slowWatch) stop() {
 	}
 }
 
-// errnoCounts counts results by errno. The engine's owner writes.
-type errnoCounts [256]atomic.Uint64
+// errnoCounts counts results by errno. It is the engine's owner's.
+type errnoCounts [256]uint64
 
 func (c *errnoCounts) note(res int32) {
 	if res < 0 {
-		n := &c[min(-int(res), len(c)-1)]
-		n.Store(n.Load() + 1)
+		c[min(-int(res), len(c)-1)]++
 	}
 }
 
 func (c *errnoCounts) read() map[string]uint64 {
 	var counts map[string]uint64
-	for errno := range c {
-		n := c[errno].Load()
+	for errno, n := range c {
 		if n == 0 {
 			continue
 		}

@@ -35,8 +35,8 @@ func (l *kernelLower) state(op *engine.Op) State {
 	return StateQueued
 }
 
-// latency is where the time of operations went. The engine's owner writes.
-type latency struct{ queued, served, delivered histogram }
+// latency is where the time of operations went. It is the engine's owner's.
+type latency struct{ queued, served, delivered Histogram }
 
 // note counts a task that has its result.
 func (l *latency) note(t *task, now int64) {

@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/bits"
 	"os"
 	"runtime"
 	"sync"
@@ -69,6 +68,10 @@ type Ring struct {
 	failure atomic.Pointer[error] // why completions no longer come by themselves
 	closing chan struct{}         // holds a token while somebody closes: one at a time
 
+	disabled atomic.Bool // until Enable
+	alarm    alarm       // the owner's: wakes it for the engine's next deadline
+	notify   notifier
+
 	stat counters
 	slow slowWatch
 }
@@ -94,14 +97,16 @@ func New(entries int, opts ...Option) (*Ring, error) {
 	if err := o.fromEnvironment(os.LookupEnv); err != nil {
 		return nil, err
 	}
-	if entries < 1 || entries > MaxEntries {
-		return nil, fmt.Errorf("aioring: %d entries: %w", entries, syscall.EINVAL)
+	entries, completions, err := o.sizes(entries)
+	if err != nil {
+		return nil, err
 	}
-	entries = 1 << bits.Len(uint(entries-1))
 	r := &Ring{opts: o, eng: engine.New(o.maxOps, o.maxBytes), began: time.Now(), closing: make(chan struct{}, 1)}
 	r.ownHarvest = r.harvestLoop
 	r.sq.init(entries)
-	r.cq.init(2*entries, r.eng)
+	r.cq.init(completions, r.eng)
+	r.disabled.Store(o.setup&SetupRDisabled != 0)
+	r.alarm.init(r)
 	low, err := openLower(r)
 	if err != nil {
 		return nil, err
@@ -187,14 +192,15 @@ func (r *Ring) take(sqes int) {
 		return
 	}
 	r.low.settle()
-	for sqes > 0 {
+	now := r.now()
+	r.eng.Advance(now)
+	for sqes > 0 || r.eng.InChain() { // a batch pushed is there as a whole
 		n := r.sq.shared.PopBatch(r.batch[:])
 		if n == 0 {
 			break
 		}
-		now := r.now()
 		for i := range n {
-			r.eng.Accept(&r.batch[i], now)
+			r.accept(&r.batch[i], now)
 		}
 		clear(r.batch[:n])
 		// After Accept has counted them in flight: see quiet.
@@ -207,6 +213,29 @@ func (r *Ring) take(sqes int) {
 	}
 }
 
+// accept gives the engine one SQE. The owner calls it.
+func (r *Ring) accept(sqe *SQE, now int64) (ok bool) {
+	if sqe.Opcode >= OpTimeout && sqe.Opcode <= OpLinkTimeout && sqe.OpFlags&TimeoutAbs != 0 {
+		r.readClocks()
+	}
+	op, ok := r.eng.Accept(sqe, now)
+	if op.Owner != nil {
+		if c, _ := op.Owner.(*call); c != nil {
+			if c.op = op; c.cancelled.Load() {
+				r.end(op)
+			}
+		}
+	}
+	return ok
+}
+
+// end asks for the end of one operation. The owner calls it.
+func (r *Ring) end(op *engine.Op) {
+	if r.eng.End(op) {
+		r.low.cancel(op)
+	}
+}
+
 // start hands down what the engine releases. The owner calls it.
 func (r *Ring) start() {
 	for {
@@ -216,13 +245,17 @@ func (r *Ring) start() {
 					r.eng.Complete(op, -int32(syscall.ECANCELED))
 					continue
 				}
-				c.op = op
+			}
+			if op.SQE.Opcode == OpAsyncCancel { // by descriptor
+				r.seek(op)
+				continue
 			}
 			r.low.start(op)
 		}
 		r.low.flush()
+		r.cancelTargets()
 		r.low.settle() // refusals, and what was done at once
-		if !r.eng.HasReleased() {
+		if !r.eng.HasWork() {
 			return
 		}
 	}
@@ -232,32 +265,52 @@ func (r *Ring) start() {
 // concerns.
 func (r *Ring) release() {
 	var woken wakeList
-	r.deliver(&woken)
+	posted := r.deliver(&woken)
+	if r.eng.HasWork() {
+		r.again.Store(true) // the delivery itself ended a timeout, and something follows it
+	}
+	r.alarm.set(r.eng.NextDeadline())
 	r.slow.arm(r)
 	r.owner.Unlock()
 	r.signal(&woken)
+	if posted > 0 {
+		r.notify.fire()
+	}
 	r.roomMade() // the submission ring was drained, Do's operations are over
 	if r.low.waiting() > 0 {
 		r.ensureHarvest()
 	}
 }
 
-// deliver hands out the final CQEs there are.
-func (r *Ring) deliver(woken *wakeList) {
+// deliver hands out the CQEs there are, and returns how many went to the completion
+// queue.
+func (r *Ring) deliver(woken *wakeList) (posted int) {
 	op := r.eng.NextCompleted()
 	if op == nil && !r.stopped.Load() && (r.direct == nil || !r.direct.has()) {
-		return
+		return 0
 	}
 	n := uint64(0)
 	if r.cq.crowded() {
 		r.cq.collect()
 	}
 	r.cq.mu.Lock()
+	before := r.cq.posted()
 	for ; op != nil; op = r.eng.NextCompleted() {
+		if op.CQE.Flags&CQEMore != 0 {
+			if r.postMore(op) {
+				r.eng.Rearm(op, r.now())
+				continue
+			}
+			r.eng.Cut(op)
+		}
 		n++
 		r.stat.errors.note(op.CQE.Res)
 		switch owner := op.Owner.(type) {
 		case nil:
+			if op.Silent() {
+				r.eng.Free(op)
+				continue
+			}
 			r.cq.post(op)
 		case *call:
 			owner.end(op.CQE, woken)
@@ -272,6 +325,7 @@ func (r *Ring) deliver(woken *wakeList) {
 		*woken, more = r.direct.reap(*woken)
 		n += more
 	}
+	posted = int(r.cq.posted() - before)
 	r.eng.Delivered(int(n)) // after the posts: who finds the ring quiet finds them
 	r.cq.fire(woken)
 	if r.stopped.Load() && r.quiet() {
@@ -280,6 +334,19 @@ func (r *Ring) deliver(woken *wakeList) {
 	}
 	r.cq.mu.Unlock()
 	r.stat.completed.Add(n)
+	return posted
+}
+
+// postMore posts a CQE of an operation that goes on, if there is room or can be made.
+// completionQueue.mu is held, but not throughout.
+func (r *Ring) postMore(op *engine.Op) bool {
+	if r.cq.postMore(op) {
+		return true
+	}
+	r.cq.mu.Unlock()
+	r.cq.collect()
+	r.cq.mu.Lock()
+	return r.cq.postMore(op)
 }
 
 // quiet reports whether nothing is on its way: every operation pushed or
@@ -381,8 +448,8 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 	}
 	r.stop()
 	r.own(func() {
-		r.eng.CancelNew()
-		r.eng.Each(r.low.cancel)
+		r.eng.CancelAll()
+		r.eng.Each(func(op *engine.Op) { r.low.cancel(op) })
 		r.low.settle()
 	})
 	if err := r.awaitQuiet(ctx); err != nil {
@@ -410,7 +477,8 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 	}
 	r.owner.Lock()
 	defer r.owner.Unlock()
-	return r.low.close()
+	r.alarm.stop()
+	return errors.Join(r.notify.close(), r.low.close())
 }
 
 // gone is why the ring takes nothing more.
@@ -439,11 +507,11 @@ func (r *Ring) fail(err error) {
 // held names what is under way.
 func (r *Ring) held(err error) *HeldError {
 	held := &HeldError{Err: err}
+	r.own(func() {}) // what has come in is not held
 	r.own(func() {
 		if r.closed.Load() {
 			return
 		}
-		r.low.settle() // what has come in is not held
 		now := r.now()
 		r.eng.Each(func(op *engine.Op) { held.Held = append(held.Held, operation(op, now)) })
 	})

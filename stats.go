@@ -79,9 +79,7 @@ type Stats struct {
 
 // Stats reads the counters. Any goroutine may, also after Close.
 func (r *Ring) Stats() Stats {
-	if r.direct != nil {
-		r.glance() // what the kernel has completed is not in flight
-	}
+	r.fetch()      // what the kernel has completed is not in flight
 	r.cq.collect() // what was consumed is not alive
 	s := Stats{
 		Kernel:    r.low.name(),
@@ -90,10 +88,12 @@ func (r *Ring) Stats() Stats {
 		InFlight:  r.eng.InFlight(),
 		Alive:     r.eng.Alive(),
 		BytesHeld: r.eng.BytesHeld(),
-		Errors:    r.stat.errors.read(),
-		Oldest:    r.oldest(),
 	}
+	r.owner.Lock()
+	s.Errors, s.Oldest = r.stat.errors.read(), r.oldestAge()
 	r.low.stats(&s)
+	r.owner.Unlock()
+	r.drive() // what was asked for meanwhile
 	s.Stale += r.stat.stale.Load()
 	return s
 }

@@ -101,7 +101,7 @@ func (q *completionQueue) fire(woken *wakeList) {
 
 // fireAll moves every waiter to woken. q.mu is held.
 func (q *completionQueue) fireAll(woken *wakeList) {
-	for _, l := range [...]*waiterList{&q.waiters, &q.idlers, &q.pushers} {
+	for _, l := range [...]*waiterList{&q.waiters, &q.idlers, &q.pushers, &q.turns} {
 		for w := l.head; w != nil; w = l.head {
 			l.remove(w)
 			woken.add(w)
@@ -149,6 +149,8 @@ func (r *Ring) met(l *waiterList, need uint64) (bool, error) {
 	switch l {
 	case &r.cq.idlers:
 		return r.quiet(), nil
+	case &r.cq.turns:
+		return r.cq.room.Load() != need || r.closed.Load(), nil
 	case &r.cq.pushers:
 		return r.cq.room.Load() != need || r.stopped.Load(), nil
 	}
@@ -189,6 +191,12 @@ func (r *Ring) awaitRoom(ctx context.Context, seen uint64) error {
 	return r.awaitIn(ctx, &r.cq.pushers, seen)
 }
 
+// awaitTurn waits until the engine had a turn since room was read as seen. The caller
+// is counted in pushing.
+func (r *Ring) awaitTurn(ctx context.Context, seen uint64) error {
+	return r.awaitIn(ctx, &r.cq.turns, seen)
+}
+
 // roomMade says that a push may succeed which failed before.
 func (r *Ring) roomMade() {
 	q := &r.cq
@@ -199,9 +207,11 @@ func (r *Ring) roomMade() {
 	q.room.Add(1)
 	var woken wakeList
 	q.mu.Lock()
-	for w := q.pushers.head; w != nil; w = q.pushers.head {
-		q.pushers.remove(w)
-		woken.add(w)
+	for _, l := range [...]*waiterList{&q.pushers, &q.turns} {
+		for w := l.head; w != nil; w = l.head {
+			l.remove(w)
+			woken.add(w)
+		}
 	}
 	q.mu.Unlock()
 	r.signal(&woken)
@@ -296,7 +306,7 @@ func (r *Ring) dropHarvest() {
 	}
 	var woken wakeList
 	r.cq.mu.Lock()
-	for _, l := range [...]*waiterList{&r.cq.waiters, &r.cq.idlers, &r.cq.pushers} {
+	for _, l := range [...]*waiterList{&r.cq.waiters, &r.cq.idlers, &r.cq.pushers, &r.cq.turns} {
 		if w := l.head; w != nil && woken.head == nil {
 			l.remove(w)
 			woken.add(w) // it finds nothing, and the role free

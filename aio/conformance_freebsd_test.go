@@ -42,6 +42,7 @@ func target(k *aio.FreeBSD) aiotest.Target {
 		New:       func(*testing.T) aio.Kernel { return k },
 		Osreldate: k.Osreldate(),
 		SetLimits: setLimits,
+		Sysctl:    sysctl,
 		Disk:      rawDisk,
 		Signals:   signals,
 	}
@@ -49,8 +50,11 @@ func target(k *aio.FreeBSD) aiotest.Target {
 
 // rawDisk is the disk that AIORING_RAW_DISK names, or the second virtio disk if
 // nobody has it mounted: then it cannot be opened for writing. Its contents are
-// lost.
+// lost. One that needs mapped buffers is made.
 func rawDisk(t *testing.T, k aio.Kernel, kind aiotest.DiskKind) string {
+	if kind == aiotest.DiskMapped {
+		return newNullDisk(t, 8<<20)
+	}
 	path := os.Getenv("AIORING_RAW_DISK")
 	if path == "" {
 		path = "/dev/vtbd1"
@@ -65,12 +69,10 @@ func rawDisk(t *testing.T, k aio.Kernel, kind aiotest.DiskKind) string {
 	}
 	// A virtio disk takes its buffers as they are, unless the kernel was told
 	// otherwise when it booted.
-	unmapped, err := unix.SysctlUint32("vfs.unmapped_buf_allowed")
-	if err != nil {
+	if unmapped, err := unix.SysctlUint32("vfs.unmapped_buf_allowed"); err != nil {
 		t.Fatal(err)
-	}
-	if (unmapped == 0) != (kind == aiotest.DiskMapped) {
-		t.Skip("the disk is of the other kind; vfs.unmapped_buf_allowed decides that at boot")
+	} else if unmapped == 0 {
+		t.Skip("with vfs.unmapped_buf_allowed=0 every disk needs mapped buffers")
 	}
 	return path
 }
@@ -93,6 +95,11 @@ func signals(t *testing.T, _ aio.Kernel, want ...unix.Signal) <-chan unix.Signal
 		}
 	}()
 	return caught
+}
+
+func sysctl(_ aio.Kernel, name string) (int, error) {
+	v, err := aio.ReadSysctl(name)
+	return int(v), err
 }
 
 // setLimits writes the sysctls that differ, as root may.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/aioring/aioring"
 	"github.com/aioring/aioring/aio"
@@ -37,7 +38,7 @@ func (k *instant) Kevent(_ int, changes, events []aio.Kevent, _ time.Duration) (
 	defer k.mu.Unlock()
 	n := min(len(events), len(k.done), 16)
 	for i, cb := range k.done[len(k.done)-n:] {
-		events[i] = aio.Kevent{Filter: aio.FilterAIO, Udata: cb.Sigevent.Value}
+		events[i] = aio.Kevent{Ident: uintptr(unsafe.Pointer(cb)), Filter: aio.FilterAIO, Udata: cb.Sigevent.Value}
 	}
 	k.done = k.done[:len(k.done)-n]
 	return n, 0

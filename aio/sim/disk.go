@@ -211,6 +211,7 @@ func (j *job) pieces() []aio.Iovec {
 // back: that is how the kernel does it.
 func (k *Kernel) claim(j *job) aio.Errno {
 	n := len(j.pieces())
+	gauge := j.file.disk.gauge()
 	if j.file.disk.cfg.Mapped {
 		if k.buffers+n > k.sys.limits.MaxBuf {
 			return aio.EAGAIN
@@ -225,7 +226,16 @@ func (k *Kernel) claim(j *job) aio.Errno {
 			return aio.EFAULT
 		}
 	}
+	*gauge += n
 	return 0
+}
+
+// gauge counts the requests that the disk has of the kind that it takes.
+func (d *Disk) gauge() *int {
+	if d.cfg.Mapped {
+		return &d.s.mappedRequests
+	}
+	return &d.s.directRequests
 }
 
 // start gives an accepted job to whoever runs it.
@@ -271,6 +281,7 @@ func (s *System) request(j *job) {
 
 // finishDirect ends a job that no daemon had.
 func (s *System) finishDirect(j *job, moved int, errno aio.Errno) {
+	*j.file.disk.gauge() -= len(j.pieces())
 	if j.file.disk.cfg.Mapped {
 		j.k.buffers -= len(j.pieces())
 	}

@@ -40,6 +40,7 @@
 //	gate.go     holding and stepping jobs
 //	misuse.go   what the caller did wrong, and the exit of the process
 //	process.go  fork, exec, the end of all jobs
+//	soaiod.go   the daemons of sockets
 //	step.go     stepped mode: the scheduler
 //	clock.go    real and virtual time, alarms
 //	own.go      descriptors of the model's own, and plain calls on them
