@@ -119,8 +119,11 @@ type kernelLower struct {
 	clock   func() int64 // nil: latency is not measured
 	latency latency
 
-	plain, fallbacks atomic.Uint64
-	forbidden        string // why it is not io_uring
+	callsOwn bool // submitters may make their calls themselves
+	own      ownCall
+
+	plain, fallbacks, direct atomic.Uint64
+	forbidden                string // why it is not io_uring
 }
 
 // task is what an operation is below the engine, one for each slot of the
@@ -130,6 +133,7 @@ type task struct {
 	file  *heldFile // its private descriptor, if it has one
 	stat  aio.FileStat
 	plain bool // it is call's, not job's
+	own   bool // and its submitter's
 	job   batch.Job
 	call  worker.Call
 	next  *task
@@ -150,6 +154,8 @@ func openThreads(r *Ring) *kernelLower {
 	}
 	l.files.init(aio.HostFiles{})
 	l.pool = worker.New(0, l.called)
+	// A model is for those who want to see AIO.
+	l.callsOwn = r.opts.method == MethodAuto && r.opts.aio == nil && r.opts.kernel != KernelSim
 	if !r.opts.noLatency {
 		l.clock = r.now
 	}
@@ -207,6 +213,9 @@ func (l *kernelLower) start(op *engine.Op) {
 		return
 	}
 	t.stat = stat
+	if l.startOwn(t, stat) {
+		return
+	}
 	if l.batch == nil || l.lost.Load() || !suitsBatch(&op.SQE, stat) || l.ring.opts.method == MethodPlain {
 		if l.inLane(&op.SQE, stat) {
 			l.startInLane(t, stat)
@@ -423,6 +432,9 @@ func (l *kernelLower) finish(t *task) {
 			res = -int32(t.call.Err)
 		}
 		t.call = worker.Call{}
+		if t.own {
+			l.endOwn(t)
+		}
 		if t.lane != nil {
 			l.nextInLane(t)
 		}
@@ -453,6 +465,8 @@ func (l *kernelLower) cancel(op *engine.Op) syscall.Errno {
 	case t.queued:
 		l.cancelInLane(t)
 		return 0
+	case t.own:
+		return syscall.EALREADY
 	case t.plain && l.pool.Cancel(&t.call):
 		return 0
 	case t.plain && t.call.Stream:
@@ -546,7 +560,7 @@ func (l *kernelLower) wake() {
 
 func (l *kernelLower) stats(s *Stats) {
 	s.Forbidden = l.forbidden
-	s.Plain, s.Fallbacks = l.plain.Load(), l.fallbacks.Load()
+	s.Plain, s.Fallbacks, s.Direct = l.plain.Load(), l.fallbacks.Load(), l.direct.Load()
 	s.Queueing, s.Serving, s.Delivering = l.latency.queued, l.latency.served, l.latency.delivered
 	if l.batch == nil {
 		return

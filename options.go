@@ -120,7 +120,11 @@ func (o *options) setMerge(bytes int) error {
 
 // Methods that [WithMethod] can name.
 const (
-	MethodAuto  = "auto"  // the best that was measured for the file and the operation
+	// MethodAuto takes what was measured to be best: lists of AIO jobs; a plain call
+	// by the submitter for an operation that is alone in its ring and waited for, by
+	// Do or SubmitAndWait.
+	MethodAuto  = "auto"
+	MethodAIO   = "aio"   // AIO for whatever it is for, alone or not
 	MethodPlain = "plain" // plain calls on worker threads, though there be AIO
 )
 
@@ -132,11 +136,11 @@ func WithMethod(name string) Option {
 
 func (o *options) setMethod(name string) error {
 	switch name {
-	case MethodAuto, MethodPlain:
+	case MethodAuto, MethodAIO, MethodPlain:
 		o.method = name
 		return nil
 	}
-	return fmt.Errorf("aioring: method %q: want %s or %s", name, MethodAuto, MethodPlain)
+	return fmt.Errorf("aioring: method %q: want %s, %s or %s", name, MethodAuto, MethodAIO, MethodPlain)
 }
 
 // fromEnvironment lets whoever runs the program change what its maker chose.

@@ -25,6 +25,11 @@ type submissionQueue struct {
 	whole []SQE // the chain that is being published
 
 	shared *ring.MPSC[SQE]
+
+	// The engine's owner's: whoever submits will wait for this one operation, and
+	// what he is to run himself for that. See alone.go.
+	alone bool
+	own   runner
 }
 
 func (q *submissionQueue) init(entries int) {
@@ -81,7 +86,7 @@ func (r *Ring) Submit() (int, error) {
 // those already there included. It does not wait when the submission stopped
 // early. It returns the number of entries submitted.
 func (r *Ring) SubmitAndWait(n int) (int, error) {
-	submitted, stopped, err := r.submit()
+	submitted, stopped, err := r.submitFor(n)
 	if err != nil || stopped || n <= 0 {
 		return submitted, err
 	}
@@ -90,7 +95,10 @@ func (r *Ring) SubmitAndWait(n int) (int, error) {
 
 // submit takes the private entries. stopped says that one of them was bad and
 // that others are left.
-func (r *Ring) submit() (n int, stopped bool, err error) {
+func (r *Ring) submit() (n int, stopped bool, err error) { return r.submitFor(0) }
+
+// submitFor is submit for somebody who will wait for so many CQEs at once.
+func (r *Ring) submitFor(wait int) (n int, stopped bool, err error) {
 	if r.stopped.Load() {
 		return 0, false, r.gone()
 	}
@@ -110,13 +118,19 @@ func (r *Ring) submit() (n int, stopped bool, err error) {
 		return 0, false, r.gone()
 	}
 	r.take(r.sq.shared.Cap()) // what was pushed before goes first
+	var own runner
 	if r.direct != nil {
 		n, stopped, err = r.direct.acceptOwn()
 	} else {
+		r.sq.alone = wait > 0 && r.SQReady() == 1
 		n, stopped, err = r.acceptOwn()
 		r.start()
+		own, r.sq.alone, r.sq.own = r.sq.own, false, nil
 	}
 	r.release()
+	if own != nil {
+		own.run()
+	}
 	r.drive()
 	return n, stopped, err
 }
@@ -330,6 +344,7 @@ type call struct {
 	cqe       CQE
 	op        *engine.Op  // once started; the engine's owner's
 	cancelled atomic.Bool // whoever starts it ends it instead
+	offer     offer
 }
 
 // end is the operation's end.
@@ -360,10 +375,14 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 	c.cqe = CQE{}
 	c.fired.Store(false)
 	c.cancelled.Store(false)
+	c.offer.make()
 	engine.Own(&sqe, c)
 	sqe.Flags &^= linkFlags // there is nothing to link to
 	if err := r.PushContext(ctx, sqe); err != nil {
 		return CQE{}, err
+	}
+	if own := c.offer.withdraw(); own != nil {
+		own.run()
 	}
 	r.parked.Add(1)
 	defer r.parked.Add(-1)
