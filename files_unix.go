@@ -26,6 +26,8 @@ type fileCache struct {
 	sys   descriptors
 	epoch uint64
 	known map[int32]*knownFile
+	last  *knownFile // the one that was looked at last, under number
+	num   int32
 	spare []*heldFile
 }
 
@@ -59,7 +61,11 @@ func (c *fileCache) forget() { c.epoch++ }
 
 // look finds what a number refers to now.
 func (c *fileCache) look(fd int32) *knownFile {
+	if k := c.last; k != nil && c.num == fd && k.epoch == c.epoch {
+		return k
+	}
 	k := c.known[fd]
+	c.last, c.num = k, fd
 	if k != nil && k.epoch == c.epoch {
 		return k
 	}
@@ -71,6 +77,7 @@ func (c *fileCache) look(fd int32) *knownFile {
 		}
 	}
 	*k = knownFile{epoch: c.epoch, stat: stat, errno: errno}
+	c.last = k
 	return k
 }
 

@@ -178,7 +178,7 @@ func openAIO(r *Ring, k aio.Kernel) (*kernelLower, error) {
 	l.batch, err = batch.New(batch.Config{
 		Kernel: k, Kqueue: l.reactor.Kqueue(), Budget: budget,
 		Merge: r.opts.merge, Now: l.clock,
-		Done: l.reaped, Hold: l.holdJob, Elsewhere: l.elsewhere, Refuses: l.refuses,
+		Done: l.ended, Reaped: l.reaped, Hold: l.holdJob, Elsewhere: l.elsewhere, Refuses: l.refuses,
 	})
 	if err != nil {
 		budget.Release()
@@ -372,8 +372,19 @@ func (l *kernelLower) flush() {
 	l.files.forget()
 }
 
-// reaped is batch's Done.
-func (l *kernelLower) reaped(j *batch.Job) { l.push(l.task(j.ID)) }
+// ended is batch's Done.
+func (l *kernelLower) ended(j *batch.Job) { l.push(l.task(j.ID)) }
+
+// reaped is batch's Reaped.
+func (l *kernelLower) reaped(j *batch.Job) {
+	last := l.task(j.ID) // the lowest of the stack's new part
+	top := last
+	for j = j.Mate(); j != nil; j = j.Mate() {
+		t := l.task(j.ID)
+		t.next, top = top, t
+	}
+	l.pushAll(top, last)
+}
 
 // called is the pool's done.
 func (l *kernelLower) called(c *worker.Call) {
@@ -386,12 +397,15 @@ func (l *kernelLower) called(c *worker.Call) {
 }
 
 // push puts a task with its result where settle finds it.
-func (l *kernelLower) push(t *task) {
+func (l *kernelLower) push(t *task) { l.pushAll(t, t) }
+
+// pushAll is push of several, each above its next, down to last.
+func (l *kernelLower) pushAll(first, last *task) {
 	for {
 		top := l.done.Load()
-		t.next = top
-		// Publishes the result to settle's Swap.
-		if l.done.CompareAndSwap(top, t) {
+		last.next = top
+		// Publishes the results to settle's Swap.
+		if l.done.CompareAndSwap(top, first) {
 			return
 		}
 	}

@@ -162,15 +162,25 @@ func (q *submissionQueue) chain() (n int, bytes int64) {
 	return n, bytes
 }
 
+// all measures all private entries.
+func (q *submissionQueue) all() (n int, bytes int64) {
+	for at := q.head; at != q.tail; at++ {
+		bytes += q.entries[at&q.mask].Bytes()
+	}
+	return int(q.tail - q.head), bytes
+}
+
 // acceptOwn gives the engine the private entries, up to a bad one; of a chain all or
 // nothing. The owner calls it.
 func (r *Ring) acceptOwn() (n int, stopped bool, err error) {
 	q := &r.sq
 	now := r.now()
-	reserved := 0
+	reserved, bytes := q.all() // as a rule there is room
+	if r.reserve(reserved, bytes) != nil {
+		reserved = 0
+	}
 	for q.head != q.tail {
 		if reserved == 0 {
-			var bytes int64
 			reserved, bytes = q.chain()
 			if err := r.reserve(reserved, bytes); err != nil {
 				stopped = true
@@ -188,6 +198,10 @@ func (r *Ring) acceptOwn() (n int, stopped bool, err error) {
 		reserved--
 		if !ok && q.head != q.tail && r.opts.setup&SetupSubmitAll == 0 {
 			stopped = true
+			if reserved > 0 {
+				_, bytes = q.all()
+				r.eng.Unreserve(reserved, bytes)
+			}
 			break
 		}
 	}

@@ -82,6 +82,8 @@ type Job struct {
 	iov    []aio.Iovec // its array, kept until the job is reaped
 	next   *Job
 
+	mate *Job // ended by the same Harvest
+
 	prev, after *Job // in File.ranged
 	blockers    int  // earlier jobs that it must not pass
 
@@ -99,6 +101,13 @@ type Job struct {
 	// on: how many have not ended. Of a piece: what it is a piece of.
 	pieces atomic.Int32
 	whole  *Job
+}
+
+// Mate is the job after this one in what Config.Reaped is given, and forgets it.
+func (j *Job) Mate() *Job {
+	next := j.mate
+	j.mate = nil
+	return next
 }
 
 // place is where a job is.
@@ -127,6 +136,10 @@ type Config struct {
 	// the owner's goroutine, by Harvest on its caller's. The job's control block
 	// is its own until Settle.
 	Done func(*Job)
+
+	// Reaped, if it is set, is called by Harvest in place of Done, once for all jobs
+	// that have ended: each leads to the next by Mate.
+	Reaped func(first *Job)
 
 	// Hold is called by Add or Flush, once, for a job that has to wait or is merged:
 	// it must fix the file, by a private descriptor in Job.Fd, because the number that
@@ -204,6 +217,10 @@ type Batch struct {
 
 	now    int64 // of the submitting call, the owner's
 	reaped int64 // of the Harvest, the harvester's
+	armed  int64 // blocks armed and not counted in inKernel, the owner's
+
+	// What the Harvest has ended, the harvester's.
+	ended, endedLast *Job
 
 	inKernel atomic.Int64
 	queued   atomic.Int64 // waiting.Len(), for others to read
@@ -551,16 +568,23 @@ func (b *Batch) submit(room int) (accepted int, full bool) {
 		}
 		b.next()
 		if alone {
+			b.countArmed()
 			return b.single(j, cb)
 		}
 		b.list = append(b.list, cb)
 		b.listed = append(b.listed, j)
 	}
+	b.countArmed()
 	if len(b.list) == 0 {
 		return 0, full
 	}
 	n, refused := b.submitList()
 	return n, full || refused
+}
+
+func (b *Batch) countArmed() {
+	b.inKernel.Add(b.armed)
+	b.armed = 0
 }
 
 // diverts sees whether the next job is one that the kernel will not take as it is,
@@ -641,7 +665,7 @@ func (b *Batch) arm(j *Job) *aio.ControlBlock {
 		Value:       aio.Token{Slot: i, Gen: s.last}.Udata(),
 		KeventFlags: aio.EvOneshot,
 	})
-	b.inKernel.Add(1)
+	b.armed++
 	return cb
 }
 
@@ -799,7 +823,7 @@ func (b *Batch) refused(j *Job, errno aio.Errno) (full bool) {
 			b.refuseMerged(j, errno)
 		case j.whole != nil:
 			j.place = nowhere
-			b.endPiece(j, 0, errno)
+			b.endPiece(j, 0, errno, b.cfg.Done)
 		default:
 			j.Errno = errno
 			b.cfg.Done(j)
@@ -865,7 +889,35 @@ func (b *Batch) Harvest(events []aio.Kevent) int {
 		b.stats.harvests.Add(1)
 		b.stats.reapSizes.note(n)
 	}
+	b.report(n)
 	return n
+}
+
+// end notes that a job has ended.
+func (b *Batch) end(j *Job) {
+	if b.ended == nil {
+		b.ended = j
+	} else {
+		b.endedLast.mate = j
+	}
+	b.endedLast = j
+}
+
+// report ends a Harvest of n jobs of the kernel: it says which jobs that ended.
+func (b *Batch) report(n int) {
+	// First: an owner that hears of the end finds the room that it made.
+	b.cfg.Budget.give(n)
+	first := b.ended
+	b.ended, b.endedLast = nil, nil
+	if first != nil && b.cfg.Reaped != nil {
+		b.cfg.Reaped(first)
+		return
+	}
+	for j := first; j != nil; {
+		next := j.Mate() // before Done, from which j is the owner's
+		b.cfg.Done(j)
+		j = next
+	}
 }
 
 func (b *Batch) reap(token aio.Token, errno aio.Errno) bool {
@@ -882,21 +934,19 @@ func (b *Batch) reap(token aio.Token, errno aio.Errno) bool {
 	if errno == 0 {
 		errno = failed
 	}
-	// Before Done: an owner that hears of the end finds the room that it made.
-	b.cfg.Budget.give(1)
 	if j.left > 0 {
 		b.split(j, n, errno)
 		return true
 	}
 	if j.whole != nil {
-		b.endPiece(j, n, errno)
+		b.endPiece(j, n, errno, b.end)
 		return true
 	}
 	if errno == 0 {
 		j.N = n
 	}
 	j.Errno = errno
-	b.cfg.Done(j)
+	b.end(j)
 	return true
 }
 
@@ -946,6 +996,7 @@ func (b *Batch) HarvestFinished() int {
 		}
 	}
 	b.stats.reaped.Add(uint64(n))
+	b.report(n)
 	return n
 }
 

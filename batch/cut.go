@@ -142,9 +142,9 @@ func (b *Batch) cutPiece(p *Job) {
 	}
 }
 
-// endPiece notes the end of a piece. The last one ends the job. Owner or harvester
-// calls it.
-func (b *Batch) endPiece(p *Job, n int, errno aio.Errno) {
+// endPiece notes the end of a piece. The last one ends the job, which done is told.
+// Owner or harvester calls it.
+func (b *Batch) endPiece(p *Job, n int, errno aio.Errno, done func(*Job)) {
 	j := p.whole
 	if p.N, p.Errno = n, errno; errno != 0 {
 		p.N = 0
@@ -171,14 +171,14 @@ func (b *Batch) endPiece(p *Job, n int, errno aio.Errno) {
 			break
 		}
 	}
-	b.cfg.Done(j)
+	done(j)
 }
 
 // refusePiece ends a piece that the kernel does not take.
 func (b *Batch) refusePiece(p *Job) {
 	p.place = nowhere
 	p.Refused = true
-	b.endPiece(p, 0, aio.EOPNOTSUPP)
+	b.endPiece(p, 0, aio.EOPNOTSUPP, b.cfg.Done)
 }
 
 // dropPieces frees the pieces of a job that has ended.

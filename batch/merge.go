@@ -356,8 +356,7 @@ func (b *Batch) refuseMerged(g *Job, errno aio.Errno) {
 	b.dissolve(g, func(j *Job) { b.fail(j, errno) })
 }
 
-// split gives each member of a reaped job its result. The harvester calls it: after
-// the Done of the last member the job is the owner's.
+// split gives each member of a reaped job its result. The harvester calls it.
 func (b *Batch) split(g *Job, n int, errno aio.Errno) {
 	if errno != 0 && !g.Op.syncs() {
 		b.pushFailed(g)
@@ -369,7 +368,7 @@ func (b *Batch) split(g *Job, n int, errno aio.Errno) {
 		copied = nil
 	}
 	for m := g.members; m != nil; {
-		next := m.next // before Done, from which m is the owner's
+		next := m.next
 		m.Errno, m.Began, m.Ended = errno, g.Began, g.Ended
 		if errno == 0 {
 			m.N = min(n, m.bytes)
@@ -378,7 +377,7 @@ func (b *Batch) split(g *Job, n int, errno aio.Errno) {
 		if copied != nil {
 			copied = copied[copy(m.Buf[:m.N], copied):]
 		}
-		b.cfg.Done(m)
+		b.end(m)
 		m = next
 	}
 }
