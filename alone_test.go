@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -42,17 +41,16 @@ func TestOperationAloneIsItsSubmittersCall(t *testing.T) {
 			t.Fatal(c, err)
 		}
 		check("Do", 1)
-		buf := make([]byte, 20)
-		aioring.PrepRead(&sqe, fd, buf, 5)
-		if c, err := r.Do(context.Background(), sqe); err != nil || c.Res != 4 || string(buf[:4]) != "text" {
+		aioring.PrepWritev(&sqe, fd, [][]byte{[]byte("more "), []byte("of it")}, 9)
+		if c, err := r.Do(context.Background(), sqe); err != nil || c.Res != 10 {
 			t.Fatal(c, err)
 		}
 		check("Do", 1)
-		aioring.PrepRead(r.GetSQE(), fd, buf, 0)
+		aioring.PrepWrite(r.GetSQE(), fd, []byte("Some"), 0)
 		if _, err := r.SubmitAndWait(1); err != nil {
 			t.Fatal(err)
 		}
-		if c := reap(t, r); c.Res != 9 || !bytes.Equal(buf[:9], []byte("some text")) {
+		if c := reap(t, r); c.Res != 4 {
 			t.Fatal(c)
 		}
 		check("SubmitAndWait", 1)
@@ -62,13 +60,16 @@ func TestOperationAloneIsItsSubmittersCall(t *testing.T) {
 		}
 		reap(t, r)
 		check("a sync", 1)
+		if data, err := os.ReadFile(f.Name()); err != nil || string(data) != "Some textmore of it" {
+			t.Fatalf("%q, %v", data, err)
+		}
 
-		aioring.PrepRead(r.GetSQE(), fd, buf, 0)
+		aioring.PrepWrite(r.GetSQE(), fd, []byte("x"), 0)
 		submit(t, r, 1)
 		reap(t, r)
 		check("nobody waits", 0)
 		for i := range 2 {
-			aioring.PrepRead(r.GetSQE(), fd, buf[i*4:][:4], 0)
+			aioring.PrepWrite(r.GetSQE(), fd, []byte("x"), int64(i))
 		}
 		if _, err := r.SubmitAndWait(2); err != nil {
 			t.Fatal(err)
@@ -76,6 +77,12 @@ func TestOperationAloneIsItsSubmittersCall(t *testing.T) {
 		reap(t, r)
 		reap(t, r)
 		check("two", 0)
+		aioring.PrepWrite(&sqe, fd, []byte("x"), 0)
+		sqe.Flags = aioring.FlagAsync
+		if _, err := r.Do(t.Context(), sqe); err != nil {
+			t.Fatal(err)
+		}
+		check("asked not to", 0)
 
 		// With another under way it is not alone.
 		out, in, err := os.Pipe()
@@ -84,7 +91,7 @@ func TestOperationAloneIsItsSubmittersCall(t *testing.T) {
 		}
 		aioring.PrepRead(r.GetSQE(), int(out.Fd()), make([]byte, 1), 0)
 		submit(t, r, 1)
-		aioring.PrepRead(&sqe, fd, buf, 0)
+		aioring.PrepWrite(&sqe, fd, []byte("x"), 0)
 		if _, err := r.Do(t.Context(), sqe); err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +111,7 @@ func TestOperationAloneIsItsSubmittersCall(t *testing.T) {
 		if s := r.Stats(); s.Direct != want {
 			t.Errorf("a pipe: %+v", s)
 		}
-		aioring.PrepRead(&sqe, 1<<20, buf, 0)
+		aioring.PrepWrite(&sqe, 1<<20, []byte("x"), 0)
 		if _, err := r.Do(t.Context(), sqe); !errors.Is(err, syscall.EBADF) {
 			t.Error(err)
 		}
@@ -123,33 +130,31 @@ func TestManyThatAreNowAndThenAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := pattern(1<<16, 9)
-	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	const goroutines, each = 4, 500
+	f := tempFile(t, 0)
+	data := pattern(goroutines*each*64, 9)
 	var all sync.WaitGroup
-	for g := range 4 {
+	for g := range goroutines {
 		all.Go(func() {
-			buf := make([]byte, 512)
-			for i := range 500 {
+			for i := range each {
 				var sqe aioring.SQE
-				off := (i*4 + g) % 128 * 512
-				aioring.PrepRead(&sqe, int(f.Fd()), buf, int64(off))
-				ctx, cancel := context.Background(), func() {}
-				if i%3 == 0 {
-					ctx, cancel = context.WithCancel(ctx)
-					go cancel()
-				}
-				c, err := r.Do(ctx, sqe)
-				cancel()
-				if err != nil && !errors.Is(err, context.Canceled) || err == nil && (c.Res != 512 || !bytes.Equal(buf, data[off:][:512])) {
-					t.Errorf("%v, %+v", err, c)
+				off := (i*goroutines + g) * 64
+				aioring.PrepWrite(&sqe, int(f.Fd()), data[off:][:64], int64(off))
+				for {
+					ctx, cancel := context.Background(), func() {}
+					if i%3 == 0 {
+						ctx, cancel = context.WithCancel(ctx)
+						go cancel()
+					}
+					c, err := r.Do(ctx, sqe)
+					cancel()
+					if err == nil && c.Res == 64 {
+						break
+					}
+					if !errors.Is(err, context.Canceled) {
+						t.Errorf("%v, %+v", err, c)
+						break
+					}
 				}
 			}
 		})
@@ -161,5 +166,8 @@ func TestManyThatAreNowAndThenAlone(t *testing.T) {
 	}
 	if s.Direct == 0 || s.InFlight != 0 {
 		t.Errorf("%+v", s)
+	}
+	if got, err := os.ReadFile(f.Name()); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d bytes, %v, or others", len(got), err)
 	}
 }

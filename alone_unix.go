@@ -4,6 +4,7 @@ package aioring
 
 import (
 	"github.com/aioring/aioring/aio"
+	"github.com/aioring/aioring/internal/engine"
 	"github.com/aioring/aioring/internal/worker"
 )
 
@@ -17,7 +18,7 @@ type ownCall struct {
 // startOwn has an operation's submitter make its call, if it is alone and he offers.
 // The file is held as for any plain call.
 func (l *kernelLower) startOwn(t *task, stat aio.FileStat) bool {
-	if !l.callsOwn || !stat.AIO() || l.ring.eng.InFlight() != 1 || l.own.task != nil {
+	if !l.callsOwn || t.op.SQE.Flags&engine.FlagAsync != 0 || !stat.AIO() || l.ring.eng.InFlight() != 1 || l.own.task != nil {
 		return false
 	}
 	c, _ := t.op.Owner.(*call)
@@ -33,7 +34,7 @@ func (l *kernelLower) startOwn(t *task, stat aio.FileStat) bool {
 		return false
 	}
 	t.plain, t.own = true, true
-	t.began, t.ended = 0, 0
+	t.began, t.doneAt = 0, 0
 	s := &t.op.SQE
 	t.call = worker.Call{
 		Op: callOp(s), Fd: t.file.fd, Off: s.Off, Buf: s.Buf, Bufs: s.Bufs,

@@ -15,15 +15,21 @@ type descriptors interface {
 	Close(fd int) aio.Errno
 }
 
+// appender is a kernel with numbers of its own, which knows of O_APPEND.
+type appender interface{ Appends(fd int) bool }
+
 // fileCache remembers what descriptor numbers refer to, and holds files by
 // private descriptors.
 //
 // A number may be closed, and be another file's, whenever its user likes. So what
 // is known about one holds until forget, which ends each handing-down, and an
-// operation that is not in the kernel by then has a descriptor of its own. All
-// methods are the engine's owner's.
+// operation that is not in the kernel by then has a descriptor of its own. It shares
+// that with those before it on the number, if the kernel can tell that the number is
+// still the same open file's. All methods are the engine's owner's.
 type fileCache struct {
 	sys   descriptors
+	tells bool // sameOpenFile may know
+	own   bool // the numbers are sys's own, and mean nothing to the system
 	epoch uint64
 	known map[int32]*knownFile
 	last  *knownFile // the one that was looked at last, under number
@@ -38,14 +44,14 @@ type knownFile struct {
 	errno aio.Errno
 	held  *heldFile
 
-	file  *batch.File // what the batch knows of it
-	asked bool        // for appends
-	// appends: writes through this number go to the end.
-	appends bool
+	asked, direct bool // whether reads go past the page cache, once asked for
+
+	file *batch.File // what the batch knows of it
+	// appends: writes through this number go to the end; once asked for.
+	appendsAsked, appends bool
 }
 
-// heldFile is a private descriptor, shared by the operations of one epoch on one
-// number.
+// heldFile is a private descriptor, shared by operations on one number.
 type heldFile struct {
 	fd    int
 	users int
@@ -54,6 +60,7 @@ type heldFile struct {
 
 func (c *fileCache) init(sys descriptors) {
 	c.sys, c.epoch, c.known = sys, 1, make(map[int32]*knownFile)
+	_, c.tells = sys.(aio.HostFiles) // else the numbers may be a model's
 }
 
 // forget ends what is known.
@@ -68,6 +75,14 @@ func (c *fileCache) look(fd int32) *knownFile {
 	c.last, c.num = k, fd
 	if k != nil && k.epoch == c.epoch {
 		return k
+	}
+	if k != nil && k.held != nil && c.tells {
+		// What one open file is a file of never changes; its flags may.
+		var same bool
+		if same, c.tells = sameOpenFile(int(fd), k.held.fd); same {
+			*k = knownFile{epoch: c.epoch, stat: k.stat, held: k.held}
+			return k
+		}
 	}
 	stat, errno := c.sys.Fstat(int(fd))
 	if k == nil {
@@ -90,8 +105,13 @@ func (c *fileCache) stat(fd int32) (aio.FileStat, aio.Errno) {
 // appends reports whether writes through a number go to the end of its file.
 func (c *fileCache) appends(fd int32) bool {
 	k := c.look(fd)
-	if !k.asked {
-		k.asked, k.appends = true, (aio.HostFiles{}).Appends(int(fd))
+	if !k.appendsAsked {
+		k.appendsAsked = true
+		if m, ok := c.sys.(appender); ok {
+			k.appends = m.Appends(int(fd))
+		} else if !c.own {
+			k.appends = (aio.HostFiles{}).Appends(int(fd))
+		}
 	}
 	return k.appends
 }
@@ -101,9 +121,13 @@ func (c *fileCache) file(b *batch.Batch, fd int32) *batch.File {
 	k := c.look(fd)
 	if k.file == nil {
 		f, known := b.File(k.stat)
-		if !known {
+		switch {
+		case known:
+		case !c.own:
 			align, block := (aio.HostFiles{}).Geometry(int(fd), k.stat.Type)
 			f.SetGeometry(batch.Geometry{Align: align, Block: block})
+		case k.stat.Type == aio.TypeDisk:
+			f.SetGeometry(batch.Geometry{Align: 512}) // as every model of a disk has it
 		}
 		k.file = f
 	}

@@ -95,12 +95,14 @@ type kernelLower struct {
 	files fileCache
 	pool  *worker.Pool
 	calls []*worker.Call // started, for the pool at the next flush
+	cache worker.Cache   // the engine's owner's; without AIO
 
 	lanes      map[aio.FileStat]*lane
 	spareLanes []*lane
 
 	// Without AIO these are nil.
 	aio         aio.Kernel
+	model       modelFiles // whose plain calls are aio's; mostly nil
 	reactor     *reactor.Reactor
 	batch       *batch.Batch
 	closeKernel func() error // also nil if the kernel is another's
@@ -122,8 +124,9 @@ type kernelLower struct {
 	callsOwn bool // submitters may make their calls themselves
 	own      ownCall
 
-	plain, fallbacks, direct atomic.Uint64
-	forbidden                string // why it is not io_uring
+	plain, fallbacks, cached, direct atomic.Uint64
+
+	forbidden string // why it is not io_uring
 }
 
 // task is what an operation is below the engine, one for each slot of the
@@ -132,13 +135,14 @@ type task struct {
 	op    *engine.Op
 	file  *heldFile // its private descriptor, if it has one
 	stat  aio.FileStat
-	plain bool // it is call's, not job's
-	own   bool // and its submitter's
+	plain bool        // it is call's, not job's
+	own   bool        // and its submitter's
+	ended atomic.Bool // call is over; the store publishes its result
 	job   batch.Job
 	call  worker.Call
 	next  *task
 
-	began, ended int64 // of a plain call: given to the pool, done
+	began, doneAt int64 // of a plain call: given to the pool, over
 
 	lane   *lane // of a plain call that keeps an order
 	queued bool  // behind others there
@@ -165,7 +169,8 @@ func openThreads(r *Ring) *kernelLower {
 func openAIO(r *Ring, k aio.Kernel) (*kernelLower, error) {
 	l := openThreads(r)
 	l.files.init(k)
-	l.aio = k
+	l.aio, l.model = k, plainCalls(k)
+	l.files.own = l.model != nil
 	budget, err := batch.ShareBudget(k)
 	if err != nil {
 		return nil, err
@@ -210,6 +215,9 @@ func (l *kernelLower) start(op *engine.Op) {
 	stat, errno := l.files.stat(op.SQE.Fd)
 	if errno != 0 {
 		l.ring.eng.Complete(op, -int32(errno.Host()))
+		return
+	}
+	if l.batch == nil && l.readCached(op) {
 		return
 	}
 	t.stat = stat
@@ -292,7 +300,7 @@ func callOp(s *engine.SQE) worker.Op {
 // at once.
 func (l *kernelLower) startPlain(t *task, stat aio.FileStat) {
 	t.plain = true
-	t.began, t.ended = 0, 0
+	t.began, t.doneAt = 0, 0
 	l.plain.Add(1)
 	s := &t.op.SQE
 	stream := stat.Stream()
@@ -301,7 +309,12 @@ func (l *kernelLower) startPlain(t *task, stat aio.FileStat) {
 		Stream: stream && s.Opcode != engine.OpFsync, ID: t.op.Slot(),
 		Disk: stat.Type == aio.TypeDisk,
 	}
-	if errno := l.hold(t); errno == 0 {
+	if l.model != nil {
+		if t.file != nil {
+			t.call.Fd = t.file.fd
+		}
+		runOn(l.model, &t.call)
+	} else if errno := l.hold(t); errno == 0 {
 		t.call.Fd = t.file.fd
 		l.calls = append(l.calls, &t.call)
 		return
@@ -370,6 +383,7 @@ func (l *kernelLower) flush() {
 		l.calls = l.calls[:0]
 	}
 	l.files.forget()
+	l.cache.NextTurn()
 }
 
 // ended is batch's Done.
@@ -390,8 +404,9 @@ func (l *kernelLower) reaped(j *batch.Job) {
 func (l *kernelLower) called(c *worker.Call) {
 	t := l.task(c.ID)
 	if l.clock != nil {
-		t.ended = l.clock()
+		t.doneAt = l.clock()
 	}
+	t.ended.Store(true)
 	l.push(t)
 	l.ring.kick()
 }
@@ -455,6 +470,7 @@ func (l *kernelLower) finish(t *task) {
 		if t.job.File != nil {
 			l.batch.Settle(&t.job) // what waited for its end may go
 		}
+		t.ended.Store(false)
 	} else {
 		if res = int32(t.job.N); t.job.Errno != 0 {
 			res = -int32(t.job.Errno.Host())
@@ -463,6 +479,12 @@ func (l *kernelLower) finish(t *task) {
 			handBack(t.op)
 		}
 		l.batch.Settle(&t.job)
+		if (t.job.Errno == aio.EBADF || t.job.Errno == aio.EINVAL) && l.queueGone() {
+			// That was about the event queue, or else it is the same again.
+			l.startPlain(t, t.stat)
+			l.ring.again.Store(true) // for the flush
+			return
+		}
 	}
 	if t.file != nil {
 		l.files.release(t.file)
@@ -479,13 +501,16 @@ func (l *kernelLower) cancel(op *engine.Op) syscall.Errno {
 	case t.queued:
 		l.cancelInLane(t)
 		return 0
-	case t.own:
-		return syscall.EALREADY
-	case t.plain && l.pool.Cancel(&t.call):
-		return 0
-	case t.plain && t.call.Stream:
-		return syscall.EINPROGRESS // it is just finding out whether it has to wait
 	case t.plain:
+		ends := !t.own && l.pool.Cancel(&t.call)
+		switch {
+		case t.ended.Load() && t.call.Err == syscall.ECANCELED:
+			return 0
+		case t.ended.Load():
+			return syscall.ENOENT
+		case ends, t.call.Stream:
+			return syscall.EINPROGRESS // it is just finding out whether it has to wait
+		}
 		return syscall.EALREADY
 	}
 	switch l.batch.Cancel(&t.job) {
@@ -550,6 +575,20 @@ func (l *kernelLower) check() {
 	l.ring.fail(fmt.Errorf("%w: %w", ErrQueueLost, err))
 }
 
+// queueGone reports whether the event queue is lost. The engine's owner calls it.
+func (l *kernelLower) queueGone() bool {
+	if l.lost.Load() {
+		return true
+	}
+	err := l.reactor.Check()
+	if err == nil {
+		return false
+	}
+	l.lost.Store(true)
+	go l.ring.fail(fmt.Errorf("%w: %w", ErrQueueLost, err)) // which wants the engine
+	return true
+}
+
 // ask brings in the results of jobs without their events, having waited for one of
 // them if it is to. Whoever submits is kept out: what it has half submitted looks
 // like a job that failed.
@@ -574,7 +613,7 @@ func (l *kernelLower) wake() {
 
 func (l *kernelLower) stats(s *Stats) {
 	s.Forbidden = l.forbidden
-	s.Plain, s.Fallbacks, s.Direct = l.plain.Load(), l.fallbacks.Load(), l.direct.Load()
+	s.Plain, s.Cached, s.Fallbacks, s.Direct = l.plain.Load(), l.cached.Load(), l.fallbacks.Load(), l.direct.Load()
 	s.Queueing, s.Serving, s.Delivering = l.latency.queued, l.latency.served, l.latency.delivered
 	if l.batch == nil {
 		return
@@ -597,7 +636,9 @@ func (l *kernelLower) close() error {
 	}
 	var errs []error
 	if !l.lost.Load() { // its number may be another's by now
-		errs = append(errs, l.reactor.Close())
+		if err := l.reactor.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("%w: %w", ErrQueueLost, err))
+		}
 	}
 	errs = append(errs, l.batch.Close())
 	if l.closeKernel != nil {

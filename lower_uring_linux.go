@@ -42,8 +42,12 @@ type uringLower struct {
 
 	before    *engine.Op // the last entry, if it has a link flag
 	undrained bool       // an entry that skips its CQE was seen: the kernel would drain no more
-	linked    bool       // a chain or a drain was seen: ending one operation may start another
 	seeks     []*engine.Op
+	missed    []uint64 // tokens of what is to end and was not found: see again
+	tries     int
+	progress  bool        // something has ended since it was looked for
+	ticking   bool        // a timer runs,
+	due       atomic.Bool // and it is time to look
 	asks      []*syncCancel
 	syncs     atomic.Int32 // whether the kernel has io_uring_register_sync_cancel: 0 nobody knows
 
@@ -67,11 +71,9 @@ type uringLower struct {
 	enters, polls, sleeps, wakes, stale atomic.Uint64
 }
 
-// serials is how many tokens of one slot there are: the bit above is proxy.
-const serials = 1 << 31
-
-// notOurs is the slot of a token that no operation has: a cancellation's.
-const notOurs = 1<<32 - 1
+// serials is how many tokens of one slot there are: the bits above are proxy and
+// request.
+const serials = 1 << 30
 
 // openURing makes the ring's io_uring.
 func openURing(r *Ring) (lower, error) {
@@ -325,8 +327,8 @@ func (l *uringLower) takePushed(sqes int) {
 		r.stat.submitted.Add(uint64(n))
 		sqes -= n
 	}
-	l.flush()
 	l.serve()
+	l.flush()
 	if sqes <= 0 {
 		r.again.Store(true)
 	}
@@ -411,7 +413,8 @@ func (l *uringLower) reservePart(k uint32) (n uint32, bytes int64) {
 // find is the operation of a completion, nil if it has none.
 func (l *uringLower) find(c *uring.CQE) *engine.Op {
 	slot := uint32(c.UserData)
-	if slot == notOurs {
+	if c.UserData&request != 0 {
+		l.answered(c)
 		return nil
 	}
 	op := l.ring.eng.Op(slot)
@@ -501,6 +504,10 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 		q.tail.Store(tail)
 	}
 	eng.Release(&done)
+	l.progress = l.progress || n > 0
+	if l.progress && len(l.missed) > 0 {
+		l.ring.again.Store(true)
+	}
 	if any && l.several.Load() {
 		l.interrupt()
 	}
@@ -564,16 +571,20 @@ func (l *uringLower) cancelToken(token uint64) bool {
 			_, _ = l.enter(l.u.Unpublished()) // Pending tells
 			runtime.Gosched()
 		}
-		if err := l.u.SyncCancel(token, 0); err == nil || errors.Is(err, unix.ETIME) {
+		switch _, errno := l.u.CancelNow(token, -1, 0, 0); errno {
+		case 0:
+			return true
+		case syscall.ENOENT, syscall.EALREADY:
+			l.miss(token)
 			return true
 		}
-		// It is over; or it is not taken; or Linux is older than 6.0.
+		// Linux is older than 6.0.
 	}
 	k := l.u.NextSQE()
 	if k == nil {
 		return false
 	}
-	*k = uring.SQE{Opcode: uring.OpAsyncCancel, Fd: -1, Addr: token, UserData: notOurs}
+	*k = uring.SQE{Opcode: uring.OpAsyncCancel, Fd: -1, Addr: token, UserData: token | request}
 	return true
 }
 

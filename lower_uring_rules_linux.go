@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,11 +29,9 @@ func (l *uringLower) flags(k *uring.SQE, op *engine.Op) {
 	flags := op.SQE.Flags
 	if flags&linkFlags == 0 {
 		l.before = nil
-	} else {
-		l.linked = true
 	}
 	if flags&FlagIODrain != 0 {
-		l.drained, l.linked = true, true
+		l.drained = true
 	}
 	if flags&FlagCQESkip != 0 {
 		l.undrained = true
@@ -77,8 +76,12 @@ func (l *uringLower) fillRule(k *uring.SQE, at uint32, op *engine.Op) {
 	}
 }
 
-// proxy in a token says that the kernel has a NOP in the operation's place.
-const proxy = 1 << 63
+const (
+	// proxy in a token says that the kernel has a NOP in the operation's place.
+	proxy = 1 << 63
+	// request beside one says that it is not the operation but its cancellation.
+	request = 1 << 62
+)
 
 // time describes a time to the kernel, which reads it when it takes the entry.
 func (l *uringLower) time(t int64, at uint32) uint64 {
@@ -111,7 +114,7 @@ func (l *uringLower) target(op *engine.Op, suits func(*engine.Op) bool) (token u
 }
 
 // elder compares by the serial number of the tokens.
-func elder(a, b *engine.Op) bool { return int32(uint32(a.Token>>32)<<1-uint32(b.Token>>32)<<1) < 0 }
+func elder(a, b *engine.Op) bool { return int32(uint32(a.Token>>32)<<2-uint32(b.Token>>32)<<2) < 0 }
 
 // cut ends an operation that would go on, for want of room for its CQE.
 func (l *uringLower) cut(op *engine.Op) {
@@ -133,9 +136,10 @@ func (l *uringLower) seeking(op *engine.Op, res int32) bool {
 
 // serve does what cancellations are due past the queue. The owner calls it.
 func (l *uringLower) serve() {
-	if len(l.seeks) == 0 && len(l.asks) == 0 && !(l.linked && l.ring.eng.Closing()) || !l.mayEnter() {
+	if len(l.seeks)+len(l.asks)+len(l.missed) == 0 || !l.mayEnter() {
 		return
 	}
+	l.again()
 	for i, op := range l.seeks {
 		n, errno := l.cancelNow(&op.SQE)
 		res := -int32(errno)
@@ -147,10 +151,60 @@ func (l *uringLower) serve() {
 	}
 	l.seeks = l.seeks[:0]
 	l.asks = slices.DeleteFunc(l.asks, l.answer)
-	if l.linked && l.ring.eng.Closing() {
-		// What has ended may have let others start.
-		_, _ = l.u.CancelNow(0, -1, 0, uring.CancelAny|uring.CancelAll)
+}
+
+// answered takes the answer to a cancellation of ours.
+func (l *uringLower) answered(c *uring.CQE) {
+	if c.Res < 0 {
+		l.miss(c.UserData &^ request)
 	}
+}
+
+// miss is told of what the kernel did not end. If it is not over it waits its turn in a
+// chain or behind a drain (ENOENT), or is in a call (EALREADY); or on its way between the
+// kernel's threads, where it is not found for a moment, or interrupted in vain.
+func (l *uringLower) miss(token uint64) {
+	if l.ring.eng.Op(uint32(token)).Token != token {
+		return
+	}
+	l.missed = append(l.missed, token)
+	l.remind()
+}
+
+// remind sees to it that what is to end is looked for again. A moment is short as a
+// rule, so the clock soon goes slower. What waits its turn is looked for when something
+// ends.
+func (l *uringLower) remind() {
+	if l.ticking {
+		return
+	}
+	l.ticking = true
+	time.AfterFunc(time.Millisecond<<l.tries, func() {
+		l.due.Store(true)
+		l.ring.kick()
+	})
+	l.tries = min(l.tries+1, 10)
+}
+
+// again looks once more for what is to end and was not found, if something has ended
+// since or it is time.
+func (l *uringLower) again() {
+	due := l.due.Swap(false)
+	if due {
+		l.ticking = false
+	}
+	if !due && !l.progress || len(l.missed) == 0 {
+		return
+	}
+	if l.progress {
+		l.progress, l.tries = false, 0 // another may be on its way now
+	}
+	for _, token := range l.missed {
+		if l.ring.eng.Op(uint32(token)).Token == token {
+			l.cancels = append(l.cancels, token)
+		}
+	}
+	l.missed = l.missed[:0]
 }
 
 // cancelNow cancels what an ASYNC_CANCEL means.
@@ -231,6 +285,9 @@ func (l *uringLower) answer(c *syncCancel) bool {
 	c.began = true
 	c.errno = errno
 	c.over = errno != syscall.EALREADY
+	if !c.over {
+		l.remind()
+	}
 	return c.over
 }
 

@@ -42,7 +42,7 @@ type latency struct{ queued, served, delivered Histogram }
 func (l *latency) note(t *task, now int64) {
 	began, ended := t.job.Began, t.job.Ended
 	if t.plain {
-		began, ended = t.began, t.ended
+		began, ended = t.began, t.doneAt
 	}
 	if began == 0 || ended == 0 {
 		return

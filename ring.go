@@ -58,6 +58,8 @@ type Ring struct {
 
 	entries entryTable               // the kept ones
 	wakers  atomic.Pointer[[]*Waker] // lent to a wakeList
+	waiters sync.Pool                // of *waiter
+	calls   sync.Pool                // of *call
 
 	worker     *ring.Parker   // the dedicated worker's, with WithWorker
 	background sync.WaitGroup // the dedicated worker
@@ -326,6 +328,7 @@ func (r *Ring) deliver(woken *wakeList) (posted int) {
 		n += more
 	}
 	posted = int(r.cq.posted() - before)
+	r.stat.completed.Add(n)
 	r.eng.Delivered(int(n)) // after the posts: who finds the ring quiet finds them
 	r.cq.fire(woken)
 	if r.stopped.Load() && r.quiet() {
@@ -333,7 +336,6 @@ func (r *Ring) deliver(woken *wakeList) (posted int) {
 		woken.end = true
 	}
 	r.cq.mu.Unlock()
-	r.stat.completed.Add(n)
 	return posted
 }
 

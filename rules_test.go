@@ -241,6 +241,8 @@ func TestCQESkip(t *testing.T) { // checks 68 to 71
 		wantResults(t, r, is(1, eio))
 		submitAll(t, r, fails(1, link), nop(2, link|skip), nop(3, 0))
 		wantResults(t, r, is(1, eio), is(2, cancelled), is(3, cancelled))
+		submitAll(t, r, entryOf(1, skip, func(s *aioring.SQE) { aioring.PrepLinkTimeout(s, time.Hour, 0) }))
+		wantResults(t, r, is(1, -int32(syscall.EINVAL)))
 		submitAll(t, r, nop(1, aioring.FlagIODrain))
 		wantResults(t, r, is(1, -int32(syscall.EOPNOTSUPP)))
 		if s := r.Stats(); s.InFlight != 0 || s.Alive != 0 {
@@ -304,10 +306,10 @@ func TestTimeouts(t *testing.T) { // checks 59, 77 to 85
 	eachVariant(t, func(t *testing.T, v variant) {
 		r := v.open(t, 16)
 		began := time.Now()
-		submitAll(t, r, timeout(30, 0, 30*ms, 0, 0), timeout(10, 0, 10*ms, 0, 0), timeout(20, 0, 20*ms, 0, 0))
-		wantResults(t, r, is(10, etime), is(20, etime), is(30, etime))
-		if took := time.Since(began); took < 30*ms {
-			t.Errorf("30 ms were over after %v", took)
+		submitAll(t, r, timeout(90, 0, 90*ms, 0, 0), timeout(30, 0, 30*ms, 0, 0), timeout(60, 0, 60*ms, 0, 0))
+		wantResults(t, r, is(30, etime), is(60, etime), is(90, etime))
+		if took := time.Since(began); took < 90*ms {
+			t.Errorf("90 ms were over after %v", took)
 		}
 		submitAll(t, r, timeout(1, 0, time.Hour, 2, 0), nop(2, 0), nop(3, 0))
 		wantResults(t, r, is(2, 0), is(3, 0), is(1, 0))
@@ -318,9 +320,13 @@ func TestTimeouts(t *testing.T) { // checks 59, 77 to 85
 		submitAll(t, r, timeout(1, 0, 1, 0, aioring.TimeoutAbs), timeout(2, 0, 1, 0, aioring.TimeoutAbs|aioring.TimeoutRealtime),
 			timeout(3, 0, 1, 0, aioring.TimeoutAbs|aioring.TimeoutBoottime))
 		wantSet(t, r, is(1, etime), is(2, etime), is(3, etime))
-		submitAll(t, r, entryOf(4, 0, func(s *aioring.SQE) { aioring.PrepTimeoutAt(s, time.Now().Add(20*ms), 0, 0) }),
-			timeout(5, 0, aioring.Monotonic()+10*ms, 0, aioring.TimeoutAbs))
-		wantResults(t, r, is(5, etime), is(4, etime))
+		began = time.Now()
+		submitAll(t, r, entryOf(4, 0, func(s *aioring.SQE) { aioring.PrepTimeoutAt(s, began.Add(20*ms), 0, 0) }),
+			timeout(5, 0, aioring.Monotonic()+20*ms, 0, aioring.TimeoutAbs))
+		wantSet(t, r, is(5, etime), is(4, etime))
+		if took := time.Since(began); took < 20*ms {
+			t.Errorf("20 ms were over after %v", took)
+		}
 		for _, s := range []aioring.SQE{
 			timeout(1, 0, -1, 0, 0), timeout(1, 0, ms, 0, 1<<10), timeout(1, 0, ms, 0, aioring.TimeoutBoottime|aioring.TimeoutRealtime),
 			timeout(1, 0, ms, 0, aioring.TimeoutMultishot|aioring.TimeoutAbs),
@@ -548,6 +554,27 @@ func TestCloseEndsTimersChainsAndDrains(t *testing.T) { // checks 45, 99
 		}
 		if s := r.Stats(); s.InFlight != 0 || s.Submitted != 7 {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// What Close ends lets others start, which it ends too.
+func TestCloseEndsWhatStartsMeanwhile(t *testing.T) {
+	const hard, drain = aioring.FlagIOHardlink, aioring.FlagIODrain
+	eachVariant(t, func(t *testing.T, v variant) {
+		for range 10 {
+			r := v.open(t, 16)
+			for _, flags := range []uint8{hard, hard, 0, drain, 0, drain | hard, hard, 0} {
+				s, _ := pendingRead(t, 1, flags)
+				put(t, r, s)
+			}
+			submit(t, r, 8)
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+			if s := r.Stats(); s.InFlight != 0 || s.Completed != 8 {
+				t.Errorf("%+v", s)
+			}
 		}
 	})
 }

@@ -3,7 +3,6 @@ package aioring
 import (
 	"context"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -368,8 +367,6 @@ func (c *call) end(cqe engine.CQE, woken *wakeList) {
 	woken.add(&c.waiter)
 }
 
-var calls sync.Pool
-
 // Do runs one operation and returns its CQE, which nobody else sees. When the
 // operation failed, the error is an [*OpError]. Any goroutine may call it.
 //
@@ -381,11 +378,11 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 	if err := ctx.Err(); err != nil {
 		return CQE{}, err
 	}
-	c, _ := calls.Get().(*call)
+	c, _ := r.calls.Get().(*call)
 	if c == nil {
 		c = &call{waiter: waiter{ch: make(chan struct{}, 1)}}
 	}
-	defer calls.Put(c)
+	defer r.calls.Put(c)
 	c.cqe = CQE{}
 	c.fired.Store(false)
 	c.cancelled.Store(false)
@@ -397,6 +394,12 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 	}
 	if own := c.offer.withdraw(); own != nil {
 		own.run()
+	}
+	if ctx.Done() == nil && !c.fired.Load() && r.takeHarvest() {
+		c.harvesting.Store(true)
+		r.harvest(&c.waiter)
+		c.harvesting.Store(false)
+		r.dropHarvest()
 	}
 	r.parked.Add(1)
 	defer r.parked.Add(-1)

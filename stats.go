@@ -41,6 +41,7 @@ type Stats struct {
 	Reaped    uint64 `json:"reaped"`     // jobs reaped by aio_return
 	Plain     uint64 `json:"plain"`      // operations run as plain calls on workers
 	Direct    uint64 `json:"direct"`     // operations that were alone, run as plain calls by their submitters
+	Cached    uint64 `json:"cached"`     // reads on threads that the page cache answered in the submission
 	Fallbacks uint64 `json:"fallbacks"`  // those of them that AIO would not take
 	Held      uint64 `json:"held"`       // jobs that had to wait for room in the kernel
 	Again     uint64 `json:"again"`      // jobs refused with EAGAIN and put back

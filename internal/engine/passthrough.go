@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sync/atomic"
+	"syscall"
 )
 
 // A kernel that is a ring itself has io_uring's rules of its own. For such a one
@@ -101,7 +102,7 @@ func (e *Engine) Retire(op *Op, res int32) (silent bool) {
 	next, limit := op.link, op.guard
 	op.link, op.guard = nil, nil
 	skips := op.SQE.Flags&FlagCQESkip != 0
-	fails := breaks(op, res)
+	fails := breaks(op, res) || res == -int32(syscall.EINVAL) && op.SQE.Opcode == OpLinkTimeout
 	// The first that fails decides for all that are cancelled behind it.
 	var rest marks
 	switch {
