@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long a completion may take that must come.
-const patience = 3 * time.Second
+const patience = 10 * time.Second
 
 // Place is where programs run: the two files, and another descriptor of the first that
 // cannot be written to. One program at a time.

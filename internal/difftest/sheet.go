@@ -282,9 +282,6 @@ func (s *sheet) refused(a *act, before *act) syscall.Errno {
 		}
 		s.noDrain = true
 	}
-	if (a.Code == LinkTimeout && a.Skip || a.Code == FsyncPipe && a.Skip && a.Link) && false {
-		open("temp")
-	}
 	if a.Drain && s.noDrain {
 		return syscall.EOPNOTSUPP
 	}
@@ -702,7 +699,5 @@ func (r Result) String() string {
 	return text
 }
 
-const (
-	etime = -int32(aioring.ETIME)
-)
-const TEMP = true
+// etime is the result of a timer that went off.
+const etime = -int32(aioring.ETIME)
