@@ -191,6 +191,9 @@ func TestPrograms(t *testing.T) {
 		}
 		for i := range all {
 			d, _, err := all[i].judge(at, p)
+			if errors.As(err, new(errOpen)) && all[i].how != (Departures{}) {
+				continue
+			}
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
