@@ -95,9 +95,11 @@ type kernelLower struct {
 	files fileCache
 	pool  *worker.Pool
 	calls []*worker.Call // started, for the pool at the next flush
+	cache worker.Cache   // the engine's owner's; without AIO
 
 	// Without AIO these are nil.
 	aio         aio.Kernel
+	model       modelFiles // whose plain calls are aio's; mostly nil
 	reactor     *reactor.Reactor
 	batch       *batch.Batch
 	closeKernel func() error // also nil if the kernel is another's
@@ -113,8 +115,9 @@ type kernelLower struct {
 	// the owner takes all at once.
 	done atomic.Pointer[task]
 
-	plain, fallbacks atomic.Uint64
-	forbidden        string // why it is not io_uring
+	plain, fallbacks, cached atomic.Uint64
+
+	forbidden string // why it is not io_uring
 }
 
 // task is what an operation is below the engine, one for each slot of the
@@ -123,7 +126,8 @@ type task struct {
 	op    *engine.Op
 	file  *heldFile // its private descriptor, if it has one
 	stat  aio.FileStat
-	plain bool // it is call's, not job's
+	plain bool        // it is call's, not job's
+	ended atomic.Bool // call is over; the store publishes its result
 	job   batch.Job
 	call  worker.Call
 	next  *task
@@ -141,7 +145,7 @@ func openThreads(r *Ring) *kernelLower {
 func openAIO(r *Ring, k aio.Kernel) (*kernelLower, error) {
 	l := openThreads(r)
 	l.files.init(k)
-	l.aio = k
+	l.aio, l.model = k, plainCalls(k)
 	budget, err := batch.ShareBudget(k)
 	if err != nil {
 		return nil, err
@@ -185,6 +189,9 @@ func (l *kernelLower) start(op *engine.Op) {
 	stat, errno := l.files.stat(op.SQE.Fd)
 	if errno != 0 {
 		l.ring.eng.Complete(op, -int32(errno.Host()))
+		return
+	}
+	if l.batch == nil && l.readCached(op) {
 		return
 	}
 	t.stat = stat
@@ -264,7 +271,12 @@ func (l *kernelLower) startPlain(t *task, stream bool) {
 		Op: callOp(s), Fd: int(s.Fd), Off: s.Off, Buf: s.Buf, Bufs: s.Bufs,
 		Stream: stream && s.Opcode != engine.OpFsync, ID: t.op.Slot(),
 	}
-	if errno := l.hold(t); errno == 0 {
+	if l.model != nil {
+		if t.file != nil {
+			t.call.Fd = t.file.fd
+		}
+		runOn(l.model, &t.call)
+	} else if errno := l.hold(t); errno == 0 {
 		t.call.Fd = t.file.fd
 		l.calls = append(l.calls, &t.call)
 		return
@@ -318,6 +330,7 @@ func (l *kernelLower) flush() {
 		l.calls = l.calls[:0]
 	}
 	l.files.forget()
+	l.cache.NextTurn()
 }
 
 // reaped is batch's Done.
@@ -325,7 +338,9 @@ func (l *kernelLower) reaped(j *batch.Job) { l.push(l.task(j.ID)) }
 
 // called is the pool's done.
 func (l *kernelLower) called(c *worker.Call) {
-	l.push(l.task(c.ID))
+	t := l.task(c.ID)
+	t.ended.Store(true)
+	l.push(t)
 	l.ring.kick()
 }
 
@@ -368,6 +383,7 @@ func (l *kernelLower) finish(t *task) {
 			res = -int32(t.call.Err)
 		}
 		t.call = worker.Call{}
+		t.ended.Store(false)
 	} else {
 		if res = int32(t.job.N); t.job.Errno != 0 {
 			res = -int32(t.job.Errno.Host())
@@ -395,10 +411,13 @@ func (l *kernelLower) finish(t *task) {
 func (l *kernelLower) cancel(op *engine.Op) syscall.Errno {
 	t := l.task(op.Slot())
 	if t.plain {
+		ends := l.pool.Cancel(&t.call)
 		switch {
-		case l.pool.Cancel(&t.call):
+		case t.ended.Load() && t.call.Err == syscall.ECANCELED:
 			return 0
-		case t.call.Stream:
+		case t.ended.Load():
+			return syscall.ENOENT
+		case ends, t.call.Stream:
 			return syscall.EINPROGRESS // it is just finding out whether it has to wait
 		}
 		return syscall.EALREADY
@@ -503,7 +522,7 @@ func (l *kernelLower) wake() {
 
 func (l *kernelLower) stats(s *Stats) {
 	s.Forbidden = l.forbidden
-	s.Plain, s.Fallbacks = l.plain.Load(), l.fallbacks.Load()
+	s.Plain, s.Cached, s.Fallbacks = l.plain.Load(), l.cached.Load(), l.fallbacks.Load()
 	if l.batch == nil {
 		return
 	}

@@ -34,7 +34,7 @@ func (l *uringLower) flags(k *uring.SQE, op *engine.Op) {
 		l.drained = true
 	}
 	if flags&FlagCQESkip != 0 {
-		l.undrained = true
+		l.undrained = l.undrained || k.Opcode != noOpcode
 		// The CQE of a success is needed here, to know that the buffers are free: it is
 		// reap that leaves it out.
 		k.Flags &^= uring.SQESkipSuccess
@@ -44,6 +44,18 @@ func (l *uringLower) flags(k *uring.SQE, op *engine.Op) {
 		// of a NOP that selects a buffer.
 		*k = uring.SQE{Opcode: uring.OpNop, Fd: -1, Flags: flags&linkFlags | uring.SQEBufferSelect, UserData: k.UserData}
 	}
+}
+
+// skipped reports whether one of the first n private entries has made the kernel drain no
+// more.
+func (l *uringLower) skipped(n uint32) bool {
+	q := &l.ring.sq
+	for i := range n {
+		if s := &q.lent[(q.head+i)&q.mask].SQE; s.Flags&FlagCQESkip != 0 && l.can[s.Opcode] {
+			return true
+		}
+	}
+	return false
 }
 
 // fillRule fills in what timeouts and cancellations have of their own.
@@ -155,33 +167,45 @@ func (l *uringLower) serve() {
 
 // answered takes the answer to a cancellation of ours.
 func (l *uringLower) answered(c *uring.CQE) {
-	if c.Res == -int32(syscall.ENOENT) {
+	if c.Res < 0 {
 		l.miss(c.UserData &^ request)
 	}
 }
 
-// miss is told of what the kernel did not find. If it is not over it waits its turn in a
-// chain or behind a drain, or is for a moment on its way between the kernel's threads.
+// miss is told of what the kernel did not end. If it is not over it waits its turn in a
+// chain or behind a drain (ENOENT), or is in a call (EALREADY); or on its way between the
+// kernel's threads, where it is not found for a moment, or interrupted in vain.
 func (l *uringLower) miss(token uint64) {
 	if l.ring.eng.Op(uint32(token)).Token != token {
 		return
 	}
 	l.missed = append(l.missed, token)
-	if len(l.missed) == 1 {
-		// A moment is short as a rule, so the clock soon goes slower. What waits its turn
-		// is looked for when something ends.
-		l.tries = min(l.tries+1, 10)
-		time.AfterFunc(time.Millisecond<<l.tries, func() {
-			l.due.Store(true)
-			l.ring.kick()
-		})
+	l.remind()
+}
+
+// remind sees to it that what is to end is looked for again. A moment is short as a
+// rule, so the clock soon goes slower. What waits its turn is looked for when something
+// ends.
+func (l *uringLower) remind() {
+	if l.ticking {
+		return
 	}
+	l.ticking = true
+	time.AfterFunc(time.Millisecond<<l.tries, func() {
+		l.due.Store(true)
+		l.ring.kick()
+	})
+	l.tries = min(l.tries+1, 10)
 }
 
 // again looks once more for what is to end and was not found, if something has ended
 // since or it is time.
 func (l *uringLower) again() {
-	if due := l.due.Swap(false); !due && !l.progress || len(l.missed) == 0 {
+	due := l.due.Swap(false)
+	if due {
+		l.ticking = false
+	}
+	if !due && !l.progress || len(l.missed) == 0 {
 		return
 	}
 	if l.progress {
@@ -273,6 +297,9 @@ func (l *uringLower) answer(c *syncCancel) bool {
 	c.began = true
 	c.errno = errno
 	c.over = errno != syscall.EALREADY
+	if !c.over {
+		l.remind()
+	}
 	return c.over
 }
 

@@ -57,6 +57,8 @@ type Ring struct {
 
 	entries entryTable               // the kept ones
 	wakers  atomic.Pointer[[]*Waker] // lent to a wakeList
+	waiters sync.Pool                // of *waiter
+	calls   sync.Pool                // of *call
 
 	worker     *ring.Parker   // the dedicated worker's, with WithWorker
 	background sync.WaitGroup // the dedicated worker

@@ -3,7 +3,6 @@ package aioring
 import (
 	"context"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -72,7 +71,8 @@ func (r *Ring) SQSpaceLeft() int { return len(r.sq.entries) - r.SQReady() }
 // An entry that io_uring would refuse (an unknown opcode, a bad flag) is counted,
 // gets a CQE that says so, and stops the submission after it; the rest stays for
 // the next Submit. EAGAIN comes back when no operation at all could be taken
-// because too many are alive: reap, and try again.
+// because too many are alive: reap, and try again. Of a chain all is taken or nothing;
+// [ErrTooBig] is for one that could never be.
 func (r *Ring) Submit() (int, error) {
 	n, _, err := r.submit()
 	return n, err
@@ -340,8 +340,6 @@ func (c *call) end(cqe engine.CQE, woken *wakeList) {
 	woken.add(&c.waiter)
 }
 
-var calls sync.Pool
-
 // Do runs one operation and returns its CQE, which nobody else sees. When the
 // operation failed, the error is an [*OpError]. Any goroutine may call it.
 //
@@ -353,11 +351,11 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 	if err := ctx.Err(); err != nil {
 		return CQE{}, err
 	}
-	c, _ := calls.Get().(*call)
+	c, _ := r.calls.Get().(*call)
 	if c == nil {
 		c = &call{waiter: waiter{ch: make(chan struct{}, 1)}}
 	}
-	defer calls.Put(c)
+	defer r.calls.Put(c)
 	c.cqe = CQE{}
 	c.fired.Store(false)
 	c.cancelled.Store(false)

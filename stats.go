@@ -31,6 +31,7 @@ type Stats struct {
 	Singles   uint64 `json:"singles"`    // submitting calls for one job: fsync, and vectors before FreeBSD 14
 	Reaped    uint64 `json:"reaped"`     // jobs reaped by aio_return
 	Plain     uint64 `json:"plain"`      // operations run as plain calls on workers
+	Cached    uint64 `json:"cached"`     // reads on threads that the page cache answered in the submission
 	Fallbacks uint64 `json:"fallbacks"`  // those of them that AIO would not take
 	Held      uint64 `json:"held"`       // jobs that had to wait for room in the kernel
 	Again     uint64 `json:"again"`      // jobs refused with EAGAIN and put back
@@ -42,6 +43,7 @@ type Stats struct {
 
 	// Where the kernel is a ring itself.
 	Enters uint64 `json:"enters"` // io_uring_enter calls that submitted
+	Lost   uint64 `json:"lost"`   // completions that the kernel had no memory for: io_uring's overflow counter
 
 	// How completions were waited for.
 	Polls  uint64 `json:"polls"`  // kevent calls that did not wait

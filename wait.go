@@ -3,7 +3,6 @@ package aioring
 import (
 	"context"
 	"runtime"
-	"sync"
 	"sync/atomic"
 )
 
@@ -21,10 +20,13 @@ type waiter struct {
 	prev, next *waiter
 }
 
-var waiters = sync.Pool{New: func() any { return &waiter{ch: make(chan struct{}, 1)} }}
-
-func newWaiter(need uint64) *waiter {
-	w := waiters.Get().(*waiter)
+// newWaiter has a pool that is the ring's own: a channel made in a testing/synctest
+// bubble is of no use outside.
+func (r *Ring) newWaiter(need uint64) *waiter {
+	w, _ := r.waiters.Get().(*waiter)
+	if w == nil {
+		w = &waiter{ch: make(chan struct{}, 1)}
+	}
 	w.need = need
 	w.fired.Store(false)
 	return w
@@ -224,9 +226,9 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 	if done, err := r.met(l, need); done {
 		return err
 	}
-	w := newWaiter(need)
+	w := r.newWaiter(need)
 	w.all = l != &r.cq.waiters
-	defer waiters.Put(w)
+	defer r.waiters.Put(w)
 	for {
 		r.cq.mu.Lock()
 		l.push(w)

@@ -50,11 +50,8 @@ func target(k *aio.FreeBSD) aiotest.Target {
 
 // rawDisk is the disk that AIORING_RAW_DISK names, or the second virtio disk if
 // nobody has it mounted: then it cannot be opened for writing. Its contents are
-// lost. One that needs mapped buffers is made.
+// lost.
 func rawDisk(t *testing.T, k aio.Kernel, kind aiotest.DiskKind) string {
-	if kind == aiotest.DiskMapped {
-		return newNullDisk(t, 8<<20)
-	}
 	path := os.Getenv("AIORING_RAW_DISK")
 	if path == "" {
 		path = "/dev/vtbd1"
@@ -67,12 +64,14 @@ func rawDisk(t *testing.T, k aio.Kernel, kind aiotest.DiskKind) string {
 	if st, errno := k.Fstat(fd); errno != 0 || st.Type != aio.TypeDisk {
 		t.Skipf("%s is no disk", path)
 	}
-	// A virtio disk takes its buffers as they are, unless the kernel was told
-	// otherwise when it booted.
-	if unmapped, err := unix.SysctlUint32("vfs.unmapped_buf_allowed"); err != nil {
+	// Every disk of GEOM takes its buffers as they are, unless the kernel was told
+	// otherwise when it booted. Source: FreeBSD sys/geom/geom_dev.c, g_dev_taste.
+	unmapped, err := unix.SysctlUint32("vfs.unmapped_buf_allowed")
+	if err != nil {
 		t.Fatal(err)
-	} else if unmapped == 0 {
-		t.Skip("with vfs.unmapped_buf_allowed=0 every disk needs mapped buffers")
+	}
+	if (unmapped == 0) != (kind == aiotest.DiskMapped) {
+		t.Skip("the disk is of the other kind; vfs.unmapped_buf_allowed decides that at boot")
 	}
 	return path
 }

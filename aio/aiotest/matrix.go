@@ -234,15 +234,21 @@ func (r *rig) catch(signals ...unix.Signal) {
 // wantSignal waits for a signal that catch was told of.
 func (r *rig) wantSignal(signal unix.Signal) {
 	r.Helper()
+	if got := r.nextSignal(); got != signal {
+		r.Errorf("signal %d, want %d", got, signal)
+	}
+}
+
+func (r *rig) nextSignal() unix.Signal {
+	r.Helper()
 	late := time.NewTimer(patience)
 	defer late.Stop()
 	select {
 	case got := <-r.signals:
-		if got != signal {
-			r.Errorf("signal %d, want %d", got, signal)
-		}
+		return got
 	case <-late.C:
 		r.Fatalf("no signal after %v", patience)
+		return 0
 	}
 }
 

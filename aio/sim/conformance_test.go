@@ -97,7 +97,7 @@ func sysctl(k aio.Kernel, name string) (int, error) {
 
 // newDisk is a disk of the process's machine.
 func newDisk(t *testing.T, k aio.Kernel, kind aiotest.DiskKind) string {
-	d, err := k.(*sim.Kernel).System().NewDisk(t.TempDir(), sim.DiskConfig{Size: 8 << 20, Mapped: kind == aiotest.DiskMapped})
+	d, err := k.(*sim.Kernel).System().NewDevice(t.TempDir(), sim.DeviceConfig{Size: 8 << 20, Mapped: kind == aiotest.DiskMapped})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ type System struct {
 	stalled  queue[sockbuf]
 	servers  int // directions of sockets that are served, and jobs that disks have
 	timers   int
-	disks    sync.Map // diskID to *Disk
+	disks    sync.Map // diskID to *Device
 
 	mappedRequests, directRequests int // that disks have, with mapped buffers and without
 
