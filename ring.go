@@ -291,9 +291,13 @@ func (r *Ring) deliver(woken *wakeList) (posted int) {
 	}
 	r.cq.mu.Lock()
 	before := r.cq.posted()
+	tail, end := r.cq.window()
 	for ; op != nil; op = r.eng.NextCompleted() {
 		if op.CQE.Flags&CQEMore != 0 {
-			if r.postMore(op) {
+			r.cq.tail.Store(tail)
+			more := r.postMore(op)
+			tail, end = r.cq.window()
+			if more {
 				r.eng.Rearm(op, r.now())
 				continue
 			}
@@ -306,7 +310,12 @@ func (r *Ring) deliver(woken *wakeList) (posted int) {
 				r.eng.Free(op)
 				continue
 			}
-			r.cq.post(op)
+			if tail == end {
+				r.cq.overflow(op)
+				continue
+			}
+			r.cq.put(tail, op)
+			tail++
 		case *call:
 			owner.end(op.CQE, woken)
 			r.eng.Free(op)
@@ -315,6 +324,7 @@ func (r *Ring) deliver(woken *wakeList) (posted int) {
 			r.eng.Free(op)
 		}
 	}
+	r.cq.tail.Store(tail) // publishes the cells
 	if r.direct != nil {
 		var more uint64
 		*woken, more = r.direct.reap(*woken)

@@ -148,23 +148,34 @@ func (q *submissionQueue) chain() (n int, bytes int64) {
 	return n, bytes
 }
 
+// left counts the private entries, and what they hold.
+func (q *submissionQueue) left() (n int, bytes int64) {
+	for at := q.head; at != q.tail; at++ {
+		bytes += q.entries[at&q.mask].Bytes()
+	}
+	return int(q.tail - q.head), bytes
+}
+
 // acceptOwn gives the engine the private entries, up to a bad one; of a chain all or
 // nothing. The owner calls it.
 func (r *Ring) acceptOwn() (n int, stopped bool, err error) {
 	q := &r.sq
 	now := r.now()
-	reserved := 0
+	reserved, bytes := q.left()
+	if r.reserve(reserved, bytes) != nil {
+		reserved = 0 // then chain by chain
+	}
 	for q.head != q.tail {
 		if reserved == 0 {
-			var bytes int64
-			reserved, bytes = q.chain()
-			if err := r.reserve(reserved, bytes); err != nil {
+			members, bytes := q.chain()
+			if r.reserve(members, bytes) != nil {
 				stopped = true
 				if n == 0 {
-					return 0, true, r.refused(reserved, bytes)
+					return 0, true, r.refused(members, bytes)
 				}
 				break
 			}
+			reserved = members
 		}
 		sqe := &q.entries[q.head&q.mask]
 		ok := r.accept(sqe, now)
@@ -176,6 +187,10 @@ func (r *Ring) acceptOwn() (n int, stopped bool, err error) {
 			stopped = true
 			break
 		}
+	}
+	if reserved > 0 {
+		_, bytes := q.left()
+		r.eng.Unreserve(reserved, bytes)
 	}
 	r.eng.EndChain()
 	r.stat.submitted.Add(uint64(n))
