@@ -54,6 +54,8 @@ type Ring struct {
 	ownHarvest func()       // harvestLoop: a method value made for each start would be allocated
 	parked     atomic.Int64 // waiters who cannot
 	bystanders atomic.Int64 // waiters who could, and do not
+	dependent  atomic.Bool  // operations wait for the end of others that has to be harvested
+	comes      bool         // the owner's: somebody is about to wait
 
 	entries entryTable               // the kept ones
 	wakers  atomic.Pointer[[]*Waker] // lent to a wakeList
@@ -267,13 +269,19 @@ func (r *Ring) release() {
 		r.again.Store(true) // the delivery itself ended a timeout, and something follows it
 	}
 	r.alarm.set(r.eng.NextDeadline())
+	dependent := r.eng.Waits() && r.low.inKernel() > 0
+	if dependent != r.dependent.Load() {
+		r.dependent.Store(dependent)
+	}
+	comes := r.comes
+	r.comes = false
 	r.owner.Unlock()
 	r.signal(&woken)
 	if posted > 0 {
 		r.notify.fire()
 	}
 	r.roomMade() // the submission ring was drained, Do's operations are over
-	if r.low.waiting() > 0 {
+	if r.low.waiting() > 0 || dependent && !comes {
 		r.ensureHarvest()
 	}
 }

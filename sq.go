@@ -73,7 +73,7 @@ func (r *Ring) SQSpaceLeft() int { return len(r.sq.entries) - r.SQReady() }
 // because too many are alive: reap, and try again. Of a chain all is taken or nothing;
 // [ErrTooBig] is for one that could never be.
 func (r *Ring) Submit() (int, error) {
-	n, _, err := r.submit()
+	n, _, err := r.submit(false)
 	return n, err
 }
 
@@ -81,16 +81,19 @@ func (r *Ring) Submit() (int, error) {
 // those already there included. It does not wait when the submission stopped
 // early. It returns the number of entries submitted.
 func (r *Ring) SubmitAndWait(n int) (int, error) {
-	submitted, stopped, err := r.submit()
-	if err != nil || stopped || n <= 0 {
-		return submitted, err
+	submitted, stopped, err := r.submit(n > 0)
+	if err == nil && !stopped && n > 0 {
+		err = r.await(context.Background(), uint64(n))
 	}
-	return submitted, r.await(context.Background(), uint64(n))
+	if r.dependent.Load() {
+		r.ensureHarvest() // nobody has begun to, in the hope that this goroutine would
+	}
+	return submitted, err
 }
 
 // submit takes the private entries. stopped says that one of them was bad and
-// that others are left.
-func (r *Ring) submit() (n int, stopped bool, err error) {
+// that others are left. comes says that the caller is going to wait.
+func (r *Ring) submit(comes bool) (n int, stopped bool, err error) {
 	if r.stopped.Load() {
 		return 0, false, r.gone()
 	}
@@ -109,6 +112,7 @@ func (r *Ring) submit() (n int, stopped bool, err error) {
 		r.owner.Unlock()
 		return 0, false, r.gone()
 	}
+	r.comes = comes
 	r.take(r.sq.shared.Cap()) // what was pushed before goes first
 	if r.direct != nil {
 		n, stopped, err = r.direct.acceptOwn()
