@@ -178,7 +178,7 @@ func (r *Ring) SubmitAndWaitTimeout(n int, d time.Duration) (int, error) {
 // SubmitAndWaitMinTimeout is SubmitAndWaitTimeout that after least is content with one
 // CQE.
 func (r *Ring) SubmitAndWaitMinTimeout(n int, d, least time.Duration) (int, error) {
-	submitted, stopped, err := r.submit(false)
+	submitted, stopped, err := r.submit()
 	if err != nil || stopped || n <= 0 {
 		return submitted, err
 	}
