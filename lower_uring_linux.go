@@ -490,6 +490,7 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 			op.Token = 0
 			n++
 			silent := eng.Retire(op, op.CQE.Res)
+			l.ring.stat.errors.note(op.CQE.Res)
 			switch owner := op.Owner.(type) {
 			case nil:
 				switch {
@@ -602,6 +603,9 @@ func (l *uringLower) cancelToken(token uint64) bool {
 }
 
 func (l *uringLower) waiting() int { return 0 }
+
+// inKernel is none: what waits for others there goes on by itself.
+func (l *uringLower) inKernel() int { return 0 }
 
 // harvests is false where only one thread may: its own goroutine does it.
 func (l *uringLower) harvests() bool { return !l.ring.opts.locked }

@@ -6,7 +6,7 @@
 // out by [Ring.WaitCQE] and its kin, or by [Ring.Wait] and [Ring.CQEs].
 //
 // An operation that cannot go to the kernel at once, and on the threads kernel
-// every one, works on a duplicate of its descriptor. Closing it drops the
+// every one that is not over when Submit returns, works on a duplicate of its descriptor. Closing it drops the
 // process's POSIX record locks on the file, as any close does (fcntl(2)).
 package aioring
 
@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -54,6 +55,8 @@ type Ring struct {
 	ownHarvest func()       // harvestLoop: a method value made for each start would be allocated
 	parked     atomic.Int64 // waiters who cannot
 	bystanders atomic.Int64 // waiters who could, and do not
+	dependent  atomic.Bool  // operations wait for the end of others that has to be harvested
+	comes      bool         // the owner's: somebody is about to wait
 
 	entries entryTable               // the kept ones
 	wakers  atomic.Pointer[[]*Waker] // lent to a wakeList
@@ -74,6 +77,7 @@ type Ring struct {
 	notify   notifier
 
 	stat counters
+	slow slowWatch
 }
 
 // New makes a ring with at least so many submission queue entries: 1 to
@@ -85,7 +89,7 @@ type Ring struct {
 // kernel that this system lacks; what the system answers when it has no memory or
 // descriptors to give.
 func New(entries int, opts ...Option) (*Ring, error) {
-	o := options{kernel: KernelAuto, maxOps: DefaultMaxOps}
+	o := options{kernel: KernelAuto, maxOps: DefaultMaxOps, merge: DefaultMerge, method: MethodAuto}
 	for _, set := range opts {
 		if set == nil {
 			continue
@@ -93,6 +97,9 @@ func New(entries int, opts ...Option) (*Ring, error) {
 		if err := set(&o); err != nil {
 			return nil, err
 		}
+	}
+	if err := o.fromEnvironment(os.LookupEnv); err != nil {
+		return nil, err
 	}
 	entries, completions, err := o.sizes(entries)
 	if err != nil {
@@ -267,13 +274,20 @@ func (r *Ring) release() {
 		r.again.Store(true) // the delivery itself ended a timeout, and something follows it
 	}
 	r.alarm.set(r.eng.NextDeadline())
+	dependent := r.eng.Waits() && r.low.inKernel() > 0
+	if dependent != r.dependent.Load() {
+		r.dependent.Store(dependent)
+	}
+	comes := r.comes
+	r.comes = false
+	r.slow.arm(r)
 	r.owner.Unlock()
 	r.signal(&woken)
 	if posted > 0 {
 		r.notify.fire()
 	}
 	r.roomMade() // the submission ring was drained, Do's operations are over
-	if r.low.waiting() > 0 {
+	if r.low.waiting() > 0 || dependent && !comes {
 		r.ensureHarvest()
 	}
 }
@@ -291,22 +305,32 @@ func (r *Ring) deliver(woken *wakeList) (posted int) {
 	}
 	r.cq.mu.Lock()
 	before := r.cq.posted()
+	tail, end := r.cq.window()
 	for ; op != nil; op = r.eng.NextCompleted() {
 		if op.CQE.Flags&CQEMore != 0 {
-			if r.postMore(op) {
+			r.cq.tail.Store(tail)
+			more := r.postMore(op)
+			tail, end = r.cq.window()
+			if more {
 				r.eng.Rearm(op, r.now())
 				continue
 			}
 			r.eng.Cut(op)
 		}
 		n++
+		r.stat.errors.note(op.CQE.Res)
 		switch owner := op.Owner.(type) {
 		case nil:
 			if op.Silent() {
 				r.eng.Free(op)
 				continue
 			}
-			r.cq.post(op)
+			if tail == end {
+				r.cq.overflow(op)
+				continue
+			}
+			r.cq.put(tail, op)
+			tail++
 		case *call:
 			owner.end(op.CQE, woken)
 			r.eng.Free(op)
@@ -315,6 +339,7 @@ func (r *Ring) deliver(woken *wakeList) (posted int) {
 			r.eng.Free(op)
 		}
 	}
+	r.cq.tail.Store(tail) // publishes the cells
 	if r.direct != nil {
 		var more uint64
 		*woken, more = r.direct.reap(*woken)
@@ -464,6 +489,7 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 		r.wakeWorker()
 	}
 	r.background.Wait()
+	r.slow.stop()
 	// Whoever still harvests for itself was fired, and leaves.
 	for !r.harvester.CompareAndSwap(false, true) {
 		runtime.Gosched()
