@@ -68,7 +68,7 @@ type uringLower struct {
 	event  *os.File    // an eventfd, which the kernel signals while somebody listens
 	listen atomic.Bool // the ring's own harvester reads event, or is about to
 
-	enters, polls, sleeps, wakes, stale atomic.Uint64
+	enters, polls, sleeps, wakes, stale, lost atomic.Uint64
 }
 
 // serials is how many tokens of one slot there are: the bits above are proxy and
@@ -361,6 +361,7 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 		_ = l.u.WaitSQ() // Take tells
 		at, room = l.u.Take(k)
 	}
+	undrained := l.undrained
 	var total int64
 	for i := range k {
 		op := lent[(q.head+i)&q.mask]
@@ -374,6 +375,9 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 	got, errno := l.enter(k)
 	if errno == unix.EBUSY && l.absorb(errno) {
 		got, errno = l.enter(k)
+	}
+	if got < k {
+		l.undrained = undrained || l.skipped(got) // those it has not seen do not count
 	}
 	for i := range got {
 		lent[(q.head+i)&q.mask] = r.eng.Lend()
@@ -486,6 +490,7 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 			op.Token = 0
 			n++
 			silent := eng.Retire(op, op.CQE.Res)
+			l.ring.stat.errors.note(op.CQE.Res)
 			switch owner := op.Owner.(type) {
 			case nil:
 				switch {
@@ -529,6 +534,7 @@ func (l *uringLower) enterEvents() bool {
 		return false
 	}
 	_, errno := l.u.Enter(0, true)
+	l.lost.Store(uint64(l.u.Lost())) // only a full queue loses any
 	return errno == 0 && l.u.Ready() > 0
 }
 
@@ -691,7 +697,7 @@ func (l *uringLower) interrupt() {
 func (l *uringLower) stats(s *Stats) {
 	s.Stripped = l.stripped
 	s.Enters, s.Polls, s.Sleeps, s.Wakes = l.enters.Load(), l.polls.Load(), l.sleeps.Load(), l.wakes.Load()
-	s.Stale = l.stale.Load()
+	s.Stale, s.Lost = l.stale.Load(), l.lost.Load()
 }
 
 func (l *uringLower) close() error {

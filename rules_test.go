@@ -266,6 +266,26 @@ func TestCQESkip(t *testing.T) { // checks 68 to 71
 	})
 }
 
+// What a submission has not reached is not seen.
+func TestSkipCountsFromItsSubmission(t *testing.T) { // check 71
+	const drain, skip = aioring.FlagIODrain, aioring.FlagCQESkip
+	eachVariant(t, func(t *testing.T, v variant) {
+		if v.worker {
+			return // nothing stops a submission
+		}
+		r := v.open(t, 16)
+		bad := nop(1, skip)
+		bad.Opcode = 200
+		put(t, r, bad, nop(2, drain), nop(3, skip), nop(4, drain), nop(5, 0))
+		submit(t, r, 1)
+		wantResults(t, r, is(1, -int32(syscall.EINVAL)))
+		submit(t, r, 3)
+		wantSet(t, r, is(2, 0), is(4, -int32(syscall.EOPNOTSUPP)))
+		submit(t, r, 1)
+		wantResults(t, r, is(5, 0))
+	})
+}
+
 func TestDrain(t *testing.T) { // checks 72 to 74, 76
 	const drain, link = aioring.FlagIODrain, aioring.FlagIOLink
 	eachVariant(t, func(t *testing.T, v variant) {
