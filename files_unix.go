@@ -2,7 +2,10 @@
 
 package aioring
 
-import "github.com/aioring/aioring/aio"
+import (
+	"github.com/aioring/aioring/aio"
+	"github.com/aioring/aioring/internal/worker"
+)
 
 // descriptors are the calls on descriptor numbers that deciding about files
 // takes. An aio.Kernel has them.
@@ -35,7 +38,7 @@ type knownFile struct {
 	errno aio.Errno
 	held  *heldFile
 
-	asked, direct bool // whether reads go past the page cache, once asked for
+	pages worker.Pages // where what is read is
 }
 
 // heldFile is a private descriptor, shared by operations on one number.
