@@ -490,6 +490,7 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 			op.Token = 0
 			n++
 			silent := eng.Retire(op, op.CQE.Res)
+			l.ring.stat.errors.note(op.CQE.Res)
 			switch owner := op.Owner.(type) {
 			case nil:
 				switch {

@@ -364,18 +364,24 @@ func (r *Ring) harvest(w *waiter) {
 	if r.direct != nil {
 		bring = r.bring // only an owner can take what is there: wait for that
 	}
-	for !over() {
-		if r.low.poll() > 0 {
-			bring()
-			continue
-		}
-		runtime.Gosched() // let those run who would submit more
-		if over() || r.low.poll() > 0 {
-			bring()
-			continue
+	for polled := false; !over(); {
+		// A waiter who has slept once sleeps again at once: that fetches what is
+		// there as a poll would, and nobody but him came by meanwhile.
+		if !polled {
+			if r.low.poll() > 0 {
+				bring()
+				continue
+			}
+			runtime.Gosched() // let those run who would submit more
+			if over() || r.low.poll() > 0 {
+				bring()
+				continue
+			}
+			polled = w != nil
 		}
 		if r.direct != nil && w != nil {
 			r.direct.block(w)
+			polled = false
 			continue
 		}
 		r.low.prepareSleep()
