@@ -68,7 +68,7 @@ type uringLower struct {
 	event  *os.File    // an eventfd, which the kernel signals while somebody listens
 	listen atomic.Bool // the ring's own harvester reads event, or is about to
 
-	enters, polls, sleeps, wakes, stale atomic.Uint64
+	enters, polls, sleeps, wakes, stale, lost atomic.Uint64
 }
 
 // serials is how many tokens of one slot there are: the bits above are proxy and
@@ -349,8 +349,8 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 		}
 	}
 	if r.reserve(int(k), bytes) != nil {
-		if k, bytes = l.reservePart(k); k == 0 {
-			return 0, true, syscall.EAGAIN
+		if k, bytes, err = l.reservePart(k); k == 0 {
+			return 0, true, err
 		}
 	}
 	r.eng.Admitted(int(k)) // before the kernel can complete one
@@ -361,6 +361,7 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 		_ = l.u.WaitSQ() // Take tells
 		at, room = l.u.Take(k)
 	}
+	undrained := l.undrained
 	var total int64
 	for i := range k {
 		op := lent[(q.head+i)&q.mask]
@@ -374,6 +375,9 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 	got, errno := l.enter(k)
 	if errno == unix.EBUSY && l.absorb(errno) {
 		got, errno = l.enter(k)
+	}
+	if got < k {
+		l.undrained = undrained || l.skipped(got) // those it has not seen do not count
 	}
 	for i := range got {
 		lent[(q.head+i)&q.mask] = r.eng.Lend()
@@ -397,17 +401,26 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 	return int(got), q.head != q.tail, nil
 }
 
-// reservePart claims room for as many of the private entries as there is.
-func (l *uringLower) reservePart(k uint32) (n uint32, bytes int64) {
+// reservePart claims room for as many of the private entries as there is, of a chain
+// for all or none: a chain ends with its submission. The error is why there is none.
+func (l *uringLower) reservePart(k uint32) (n uint32, bytes int64, err error) {
 	q := &l.ring.sq
-	for ; n < k; n++ {
-		size := q.lent[(q.head+n)&q.mask].SQE.Bytes()
-		if l.ring.reserve(1, size) != nil {
+	for n < k {
+		members, size := uint32(0), int64(0)
+		for linked := true; linked && n+members < k; members++ {
+			sqe := &q.lent[(q.head+n+members)&q.mask].SQE
+			size += sqe.Bytes()
+			linked = sqe.Flags&linkFlags != 0
+		}
+		if l.ring.reserve(int(members), size) != nil {
+			if n == 0 {
+				err = l.ring.refused(int(members), size)
+			}
 			break
 		}
-		bytes += size
+		n, bytes = n+members, bytes+size
 	}
-	return n, bytes
+	return n, bytes, err
 }
 
 // find is the operation of a completion, nil if it has none.
@@ -521,6 +534,7 @@ func (l *uringLower) enterEvents() bool {
 		return false
 	}
 	_, errno := l.u.Enter(0, true)
+	l.lost.Store(uint64(l.u.Lost())) // only a full queue loses any
 	return errno == 0 && l.u.Ready() > 0
 }
 
@@ -589,6 +603,9 @@ func (l *uringLower) cancelToken(token uint64) bool {
 }
 
 func (l *uringLower) waiting() int { return 0 }
+
+// inKernel is none: what waits for others there goes on by itself.
+func (l *uringLower) inKernel() int { return 0 }
 
 // harvests is false where only one thread may: its own goroutine does it.
 func (l *uringLower) harvests() bool { return !l.ring.opts.locked }
@@ -683,7 +700,7 @@ func (l *uringLower) interrupt() {
 func (l *uringLower) stats(s *Stats) {
 	s.Stripped = l.stripped
 	s.Enters, s.Polls, s.Sleeps, s.Wakes = l.enters.Load(), l.polls.Load(), l.sleeps.Load(), l.wakes.Load()
-	s.Stale = l.stale.Load()
+	s.Stale, s.Lost = l.stale.Load(), l.lost.Load()
 }
 
 func (l *uringLower) close() error {

@@ -34,7 +34,7 @@ func (l *uringLower) flags(k *uring.SQE, op *engine.Op) {
 		l.drained = true
 	}
 	if flags&FlagCQESkip != 0 {
-		l.undrained = true
+		l.undrained = l.undrained || k.Opcode != noOpcode
 		// The CQE of a success is needed here, to know that the buffers are free: it is
 		// reap that leaves it out.
 		k.Flags &^= uring.SQESkipSuccess
@@ -44,6 +44,18 @@ func (l *uringLower) flags(k *uring.SQE, op *engine.Op) {
 		// of a NOP that selects a buffer.
 		*k = uring.SQE{Opcode: uring.OpNop, Fd: -1, Flags: flags&linkFlags | uring.SQEBufferSelect, UserData: k.UserData}
 	}
+}
+
+// skipped reports whether one of the first n private entries has made the kernel drain no
+// more.
+func (l *uringLower) skipped(n uint32) bool {
+	q := &l.ring.sq
+	for i := range n {
+		if s := &q.lent[(q.head+i)&q.mask].SQE; s.Flags&FlagCQESkip != 0 && l.can[s.Opcode] {
+			return true
+		}
+	}
+	return false
 }
 
 // fillRule fills in what timeouts and cancellations have of their own.

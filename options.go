@@ -31,6 +31,7 @@ type options struct {
 	setup    SetupFlags
 	cqSize   int
 	locked   bool
+	first    uint32   // index of both queues
 	lacks    []Opcode //nolint:unused,nolintlint // opcodes that an older Linux would not have; for tests
 	merge    int
 	method   string
@@ -90,6 +91,13 @@ func WithMaxBytes(n int64) Option {
 		o.maxBytes = n
 		return nil
 	}
+}
+
+// WithFirstIndex makes the free-running indexes of the submission and completion
+// queues begin at n in place of 0, so that a test need not submit 2^32 operations to
+// see them wrap.
+func WithFirstIndex(n uint32) Option {
+	return func(o *options) error { o.first = n; return nil }
 }
 
 // DefaultMerge is what neighbours are merged to unless [WithMerge] says otherwise.

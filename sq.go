@@ -31,7 +31,8 @@ type submissionQueue struct {
 	own   runner
 }
 
-func (q *submissionQueue) init(entries int) {
+func (q *submissionQueue) init(entries int, first uint32) {
+	q.head, q.tail = first, first
 	q.entries, q.mask = make([]SQE, entries), uint32(entries-1)
 	q.shared = ring.NewMPSC[SQE](entries)
 }
@@ -75,7 +76,8 @@ func (r *Ring) SQSpaceLeft() int { return len(r.sq.entries) - r.SQReady() }
 // An entry that io_uring would refuse (an unknown opcode, a bad flag) is counted,
 // gets a CQE that says so, and stops the submission after it; the rest stays for
 // the next Submit. EAGAIN comes back when no operation at all could be taken
-// because too many are alive: reap, and try again.
+// because too many are alive: reap, and try again. Of a chain all is taken or nothing;
+// [ErrTooBig] is for one that could never be.
 func (r *Ring) Submit() (int, error) {
 	n, _, err := r.submit()
 	return n, err
@@ -86,10 +88,13 @@ func (r *Ring) Submit() (int, error) {
 // early. It returns the number of entries submitted.
 func (r *Ring) SubmitAndWait(n int) (int, error) {
 	submitted, stopped, err := r.submitFor(n)
-	if err != nil || stopped || n <= 0 {
-		return submitted, err
+	if err == nil && !stopped && n > 0 {
+		err = r.await(context.Background(), uint64(n))
 	}
-	return submitted, r.await(context.Background(), uint64(n))
+	if r.dependent.Load() {
+		r.ensureHarvest() // nobody has begun to, in the hope that this goroutine would
+	}
+	return submitted, err
 }
 
 // submit takes the private entries. stopped says that one of them was bad and
@@ -116,6 +121,7 @@ func (r *Ring) submitFor(wait int) (n int, stopped bool, err error) {
 		r.owner.Unlock()
 		return 0, false, r.gone()
 	}
+	r.comes = wait > 0
 	r.take(r.sq.shared.Cap()) // what was pushed before goes first
 	var own runner
 	if r.direct != nil {

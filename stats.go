@@ -72,6 +72,7 @@ type Stats struct {
 
 	// Where the kernel is a ring itself.
 	Enters uint64 `json:"enters"` // io_uring_enter calls that submitted
+	Lost   uint64 `json:"lost"`   // completions that the kernel had no memory for: io_uring's overflow counter
 
 	// How completions were waited for.
 	Polls  uint64 `json:"polls"`  // kevent calls that did not wait
