@@ -604,6 +604,9 @@ func (l *uringLower) cancelToken(token uint64) bool {
 
 func (l *uringLower) waiting() int { return 0 }
 
+// inKernel is none: what waits for others there goes on by itself.
+func (l *uringLower) inKernel() int { return 0 }
+
 // harvests is false where only one thread may: its own goroutine does it.
 func (l *uringLower) harvests() bool { return !l.ring.opts.locked }
 

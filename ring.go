@@ -55,6 +55,8 @@ type Ring struct {
 	ownHarvest func()       // harvestLoop: a method value made for each start would be allocated
 	parked     atomic.Int64 // waiters who cannot
 	bystanders atomic.Int64 // waiters who could, and do not
+	dependent  atomic.Bool  // operations wait for the end of others that has to be harvested
+	comes      bool         // the owner's: somebody is about to wait
 
 	entries entryTable               // the kept ones
 	wakers  atomic.Pointer[[]*Waker] // lent to a wakeList
@@ -272,6 +274,12 @@ func (r *Ring) release() {
 		r.again.Store(true) // the delivery itself ended a timeout, and something follows it
 	}
 	r.alarm.set(r.eng.NextDeadline())
+	dependent := r.eng.Waits() && r.low.inKernel() > 0
+	if dependent != r.dependent.Load() {
+		r.dependent.Store(dependent)
+	}
+	comes := r.comes
+	r.comes = false
 	r.slow.arm(r)
 	r.owner.Unlock()
 	r.signal(&woken)
@@ -279,7 +287,7 @@ func (r *Ring) release() {
 		r.notify.fire()
 	}
 	r.roomMade() // the submission ring was drained, Do's operations are over
-	if r.low.waiting() > 0 {
+	if r.low.waiting() > 0 || dependent && !comes {
 		r.ensureHarvest()
 	}
 }
@@ -297,9 +305,13 @@ func (r *Ring) deliver(woken *wakeList) (posted int) {
 	}
 	r.cq.mu.Lock()
 	before := r.cq.posted()
+	tail, end := r.cq.window()
 	for ; op != nil; op = r.eng.NextCompleted() {
 		if op.CQE.Flags&CQEMore != 0 {
-			if r.postMore(op) {
+			r.cq.tail.Store(tail)
+			more := r.postMore(op)
+			tail, end = r.cq.window()
+			if more {
 				r.eng.Rearm(op, r.now())
 				continue
 			}
@@ -313,7 +325,12 @@ func (r *Ring) deliver(woken *wakeList) (posted int) {
 				r.eng.Free(op)
 				continue
 			}
-			r.cq.post(op)
+			if tail == end {
+				r.cq.overflow(op)
+				continue
+			}
+			r.cq.put(tail, op)
+			tail++
 		case *call:
 			owner.end(op.CQE, woken)
 			r.eng.Free(op)
@@ -322,6 +339,7 @@ func (r *Ring) deliver(woken *wakeList) (posted int) {
 			r.eng.Free(op)
 		}
 	}
+	r.cq.tail.Store(tail) // publishes the cells
 	if r.direct != nil {
 		var more uint64
 		*woken, more = r.direct.reap(*woken)
