@@ -265,11 +265,25 @@ func (r *Ring) CQAdvance(n int) {
 
 // CQReady is the number of CQEs that can be consumed without a refill from the
 // backlog.
-func (r *Ring) CQReady() int { return int(r.cq.ready()) }
+func (r *Ring) CQReady() int {
+	r.takeIn()
+	return int(r.cq.ready())
+}
+
+// takeIn takes completions from a kernel that is a ring itself, so that what it has
+// completed counts as ready.
+func (r *Ring) takeIn() {
+	if r.direct != nil {
+		r.fetch()
+	}
+}
 
 // CQHasOverflow reports whether completions wait behind a full completion ring.
 // They move up, in order, when one of the peeking and waiting calls finds room.
-func (r *Ring) CQHasOverflow() bool { return r.cq.overflowed.Load() }
+func (r *Ring) CQHasOverflow() bool {
+	r.takeIn()
+	return r.cq.overflowed.Load()
+}
 
 // Wait waits for a CQE, consumes it and returns it. Any number of goroutines may
 // call it; each CQE goes to one of them. When ctx ends first, its error comes back

@@ -1,6 +1,9 @@
 package aioring
 
-import "github.com/aioring/aioring/internal/engine"
+import (
+	"github.com/aioring/aioring/internal/engine"
+	"github.com/aioring/aioring/ring"
+)
 
 // lower is what is below the engine: it runs released operations and brings
 // their results back.
@@ -44,21 +47,39 @@ type lower interface {
 }
 
 // direct is a lower that is a ring itself, with io_uring's rules its own. Nothing
-// is released to it by the engine, which only knows what is alive. All but block
-// belong to the engine's owner.
+// is released to it by the engine, which only knows what is alive. Its flush is
+// called by the engine's owner with the rest of what it submits.
 type direct interface {
 	lower
 
-	// takePushed hands down up to so many of the SQEs pushed, and chains whole.
+	// push publishes n operations, from this one on, that were lent and filled, for
+	// takePushed: all of them or none. Anybody calls it.
+	push(op *engine.Op, n int) ring.Status
+	// roomy reports whether so much of that was taken that those who wait for room
+	// should try again. Anybody calls it.
+	roomy() bool
+	// untaken reports whether there is something left that was pushed, or is being
+	// pushed. Anybody calls it.
+	untaken() bool
+	// stop ends the intake. Anybody calls it.
+	stop()
+	// takePushed hands down up to so many of the SQEs pushed, and chains whole. The
+	// engine's owner calls it, and the next four.
 	takePushed(sqes int)
 	// acceptOwn hands down the private entries, up to a bad one.
 	acceptOwn() (n int, stopped bool, err error)
-	// has reports whether reap would find something.
+	// quiesce takes what is still being pushed after stop. The engine takes no more.
+	quiesce()
+	// has reports whether reap would find something, and crowded whether that is much.
 	has() bool
+	crowded() bool
+
 	// reap delivers what the kernel has completed and returns how much that was,
 	// and woken with those added who wait for it. completionQueue.mu is held.
 	reap(woken wakeList) (wakeList, uint64)
-
+	// busy reports whether somebody is submitting, so that completions may come
+	// soon. Anybody calls it.
+	busy() bool
 	// block sleeps in the kernel, with its thread, until w is fired or has what it
 	// needs, or anything else ends the sleep. The harvester calls it.
 	block(w *waiter)

@@ -15,37 +15,45 @@ import (
 
 	"github.com/aioring/aioring/internal/engine"
 	"github.com/aioring/aioring/internal/uring"
+	"github.com/aioring/aioring/ring"
 )
 
-// uringLower is Linux's io_uring below the engine. Operations are written into the
-// kernel's own submission queue; links, drains and what else an SQE's flags ask
-// for are the kernel's business, and so are its refusals.
+// uringLower is Linux's io_uring below the engine. Links, drains and what else an
+// SQE's flags ask for are the kernel's business, and so are its refusals.
 //
-// The engine's owner submits, and takes completions from the kernel's queue to the
-// ring's; the harvester only looks whether some are there, and waits for them. It
-// waits in one of two ways: a waiter that cannot be called off blocks in
-// io_uring_enter with its thread, the ring's own harvester reads an eventfd by way
-// of Go's poller, without one.
+// The two sides of the kernel's ring have two owners. The engine's owner submits:
+// it writes private entries into the kernel's queue, and copies there what was
+// pushed, which the pushers have written as the kernel's entries already. Whoever
+// holds completionQueue.mu takes completions from the kernel's queue to the ring's:
+// as a rule the one who wants them, while another is in the kernel to submit.
+//
+// The harvester only looks whether some are there, and waits for them. It waits in
+// one of two ways: a waiter that cannot be called off blocks in io_uring_enter with
+// its thread, the ring's own harvester reads an eventfd by way of Go's poller,
+// without one.
 type uringLower struct {
 	ring *Ring
 	u    *uring.Ring
 	can  [256]bool // opcodes that an SQE can describe and the kernel has
 
-	serial  uint32          // of tokens
-	chain   uint32          // entries at the end of the queue that are a chain not complete
-	drained bool            // a drain was submitted: a cancellation there may have to wait
-	entries []uring.SQE     // the kernel's queue
-	mask    uint32          // of indexes in it
-	vectors [][]uring.Iovec // beside it
-	closed  bool
+	// queue has what was pushed: the kernel's entries, whose operations are running
+	// as far as the engine knows.
+	queue *ring.MPSC[uring.SQE]
+
+	chain   uint32      // entries at the end of the kernel's queue that are a chain not complete
+	stuck   bool        // the kernel has taken nothing, the last time
+	drained bool        // a drain was submitted: a cancellation there may have to wait
+	entries []uring.SQE // the kernel's queue
+	mask    uint32      // of indexes in it
+	closed  bool        // written by who owns both sides
 
 	// issuer is the thread that alone may enter the kernel, 0 if any may. What
-	// others submit or cancel is left for it in unsent and cancels; in unsent is also
-	// what found the queue full.
+	// others submit or cancel is left for it.
 	issuer   int
-	unsent   []*engine.Op
 	cancels  []uint64
 	stripped SetupFlags
+
+	entering atomic.Bool // the engine's owner submits: completions may come soon
 
 	// tid is the thread of the waiter that blocks in the kernel, or is about to;
 	// 0 when there is none. several says that it waits for more than one
@@ -59,8 +67,16 @@ type uringLower struct {
 	enters, polls, sleeps, wakes, stale atomic.Uint64
 }
 
-// notOurs is the slot of a token that no operation has: a cancellation's.
-const notOurs = 1<<32 - 1
+// A token is the user data of the kernel's entries: how many lives the operation
+// has had, and its slot. Bit 31 says that it is a call's, which may have been
+// cancelled before it was submitted.
+const (
+	tokenLife = 1 << 32
+	tokenCall = 1 << 31
+
+	// notOurs is the slot of a token that no operation has: a cancellation's.
+	notOurs = 1<<32 - 1
+)
 
 // openURing makes the ring's io_uring.
 func openURing(r *Ring) (lower, error) {
@@ -97,7 +113,7 @@ const sqThreadIdle = 2
 
 func (l *uringLower) open() error {
 	l.entries, l.mask = l.u.Entries(), l.u.SQEntries()-1
-	l.vectors = make([][]uring.Iovec, l.u.SQEntries())
+	l.queue = ring.NewMPSC[uring.SQE](int(l.u.SQEntries()))
 	probe, err := l.u.Probe()
 	if err != nil {
 		return fmt.Errorf("io_uring probe: %w", err)
@@ -122,22 +138,46 @@ func (l *uringLower) open() error {
 
 func (l *uringLower) name() string { return KernelURing }
 
-// prepare writes an operation into the kernel's queue. false: the queue is full.
-func (l *uringLower) prepare(op *engine.Op) bool {
-	at := l.u.Next()
-	k := l.u.NextSQE()
-	if k == nil {
-		return false
+// push writes operations as the kernel's entries where the engine's owner finds
+// them: this work is the pushers', and little crosses to the owner's processor.
+func (l *uringLower) push(op *engine.Op, n int) ring.Status {
+	if n > len(l.entries) {
+		return ring.TooBig // it may be a chain, which the kernel must get as a whole
 	}
-	l.fill(k, at, op)
-	return true
+	to, status := l.queue.Claim(n)
+	if status != ring.OK {
+		return status
+	}
+	now := l.ring.now()
+	k := to.Low
+	for op != nil {
+		if len(k) == 0 {
+			k = to.High
+		}
+		next := op.Unlink()
+		l.ring.eng.Admit(op, op.SQE.Bytes(), now)
+		l.fill(&k[0], op)
+		if op.Owner != nil {
+			if c, _ := op.Owner.(*call); c != nil {
+				c.op = op
+				op.Token |= tokenCall
+				k[0].UserData = op.Token
+			}
+		}
+		if next == nil {
+			k[0].Flags &^= linkFlags // a chain ends here: it must not go on in somebody else's
+		}
+		op, k = next, k[1:]
+	}
+	l.ring.eng.Admitted(n) // before they can leave the queue: see quiet
+	to.Publish()
+	return ring.OK
 }
 
-// fill writes the entry of index at.
-func (l *uringLower) fill(k *uring.SQE, at uint32, op *engine.Op) {
+// fill writes the kernel's entry of an operation.
+func (l *uringLower) fill(k *uring.SQE, op *engine.Op) {
 	s := &op.SQE
-	l.serial++
-	token := uint64(l.serial)<<32 | uint64(op.Slot())
+	token := (op.Token&^(tokenLife-1) + tokenLife) | uint64(op.Slot())
 	op.Token = token
 	opcode := uint8(s.Opcode)
 	var addr uint64
@@ -148,45 +188,39 @@ func (l *uringLower) fill(k *uring.SQE, at uint32, op *engine.Op) {
 		addr = uring.Address(s.Buf)
 		length = uint32(min(len(s.Buf), MaxTransfer))
 	case OpReadv, OpWritev:
-		addr, length = l.vector(s.Bufs, at)
+		addr, length = vectors(op)
 	}
 	if !l.can[opcode] {
 		opcode = noOpcode // the kernel itself refuses it, with all that follows
 	}
 	// Field by field: a literal is built elsewhere first, and its copying waits for
-	// the small stores.
-	k.Opcode, k.Flags, k.IOPrio = opcode, s.Flags, 0
+	// the small stores. The CQE of a success is needed here, to know that the buffers
+	// are free: it is reap that leaves it out.
+	k.Opcode, k.Flags, k.IOPrio = opcode, s.Flags&^uring.SQESkipSuccess, 0
 	k.Fd = s.Fd
 	k.Off, k.Addr, k.Len = uint64(s.Off), addr, length
 	k.OpFlags, k.UserData = s.OpFlags, token
 	k.BufIndex, k.Personality, k.FileIndex = 0, 0, 0
 	k.Addr3, k.Pad = 0, 0
-	if s.Flags != 0 {
-		l.flags(k)
-	}
 }
 
 // noOpcode is one that no kernel has.
 const noOpcode = 255
 
-// flags looks at what of an entry's flags concerns us.
-func (l *uringLower) flags(k *uring.SQE) {
-	// The CQE of a success is needed here, to know that the buffers are free: it is
-	// reap that leaves it out.
-	k.Flags &^= uring.SQESkipSuccess
-	if k.Flags&uring.SQEDrain != 0 {
-		l.drained = true
-	}
-}
-
-// vector describes buffers to the kernel, which reads the description when it
-// takes the entry. More than are allowed are refused by it unread.
-func (l *uringLower) vector(bufs [][]byte, at uint32) (addr uint64, n uint32) {
+// vectors describes an operation's buffers to the kernel, which reads the
+// description when it takes the entry. More than are allowed are refused by it
+// unread.
+func vectors(op *engine.Op) (addr uint64, n uint32) {
+	bufs := op.SQE.Bufs
 	if len(bufs) > engine.MaxVectors {
 		return 0, uint32(len(bufs))
 	}
-	place := &l.vectors[at&uint32(len(l.vectors)-1)]
-	*place, addr = uring.Vectors(*place, bufs)
+	vec, _ := op.Args.(*[]uring.Iovec)
+	if vec == nil {
+		vec = new([]uring.Iovec)
+		op.Args = vec
+	}
+	*vec, addr = uring.Vectors(*vec, bufs)
 	return addr, uint32(len(bufs))
 }
 
@@ -208,18 +242,151 @@ func (l *uringLower) mayEnter() bool {
 	return false
 }
 
-// push writes an operation that is running into the queue, flushing it when it is
-// full.
-func (l *uringLower) push(op *engine.Op) {
-	if l.mayEnter() && len(l.unsent) == 0 {
-		if l.prepare(op) {
-			l.count(op.SQE.Flags)
-			return
-		}
-		l.flush()
+func (l *uringLower) flush() { l.enterAll() }
+
+// enterAll gives the kernel all there is but a chain that is not complete, and
+// reports whether it took something.
+func (l *uringLower) enterAll() bool {
+	if !l.mayEnter() {
+		return false
 	}
-	l.unsent = append(l.unsent, op)
+	for progress := false; ; progress = true {
+		// A request in the midst of a chain would be a part of it.
+		for len(l.cancels) > 0 && l.chain == 0 && l.cancelToken(l.cancels[0]) {
+			l.cancels = slices.Delete(l.cancels, 0, 1)
+		}
+		n := l.pending() - l.chain
+		if n == 0 {
+			if len(l.cancels) > 0 && l.sqpoll() && l.u.WaitSQ() == 0 {
+				continue // the kernel's thread is behind
+			}
+			return progress
+		}
+		got, errno := l.enter(n)
+		if l.stuck = got == 0; l.stuck && !l.absorb(errno) {
+			return progress
+		}
+	}
 }
+
+// pending is how many entries in the kernel's queue wait for an enter.
+func (l *uringLower) pending() uint32 {
+	if l.sqpoll() {
+		return l.u.Unpublished()
+	}
+	return l.u.Pending()
+}
+
+func (l *uringLower) sqpoll() bool { return l.u.Flags()&uring.SetupSQPoll != 0 }
+
+// enter submits n entries and counts it.
+func (l *uringLower) enter(n uint32) (uint32, syscall.Errno) {
+	l.enters.Add(1)
+	l.entering.Store(true)
+	got, errno := l.u.Enter(n, false)
+	l.entering.Store(false)
+	return got, errno
+}
+
+// absorb deals with a kernel that took nothing: for want of memory, or on an old
+// one because completions have no room. It reports whether to try again at once.
+func (l *uringLower) absorb(errno syscall.Errno) bool {
+	if errno == unix.EBUSY && l.u.Ready() > 0 {
+		l.ring.fetch()
+		return true
+	}
+	// Something may have to end first, perhaps elsewhere in the system.
+	time.AfterFunc(time.Millisecond, l.ring.kick)
+	return false
+}
+
+// enterBatch is how many entries go to the kernel at a time: enough that the call
+// costs little for each, and few enough that the kernel's own requests stay in the
+// processor's nearest cache.
+const enterBatch = 128
+
+func (l *uringLower) takePushed(sqes int) {
+	if !l.ring.eng.Closing() && !l.mayEnter() {
+		return
+	}
+	for sqes > 0 || l.chain > 0 {
+		cells := l.queue.Front(enterBatch)
+		if len(cells) == 0 {
+			break
+		}
+		n := l.submit(cells)
+		l.queue.Advance(n)
+		sqes -= n
+		if n == len(cells) && l.pending()-l.chain < enterBatch {
+			continue
+		}
+		if progress := l.enterAll(); n > 0 || progress {
+			continue
+		}
+		if !l.sqpoll() || l.u.WaitSQ() != 0 {
+			break // the kernel takes nothing now
+		}
+	}
+	l.flush()
+	if sqes <= 0 {
+		l.ring.again.Store(true)
+	}
+}
+
+// submit copies what was pushed into the kernel's queue, and returns how much
+// found room.
+func (l *uringLower) submit(cells []uring.SQE) int {
+	// In a loop of its own: the lines come from other processors, several at a time.
+	var flags uint8
+	var tokens uint64
+	for i := range cells {
+		flags |= cells[i].Flags
+		tokens |= cells[i].UserData
+	}
+	if tokens&tokenCall != 0 || l.ring.eng.Closing() {
+		return l.submitOneByOne(cells)
+	}
+	at, n := l.u.Take(uint32(len(cells)))
+	cells = cells[:n]
+	for i := range cells {
+		l.entries[(at+uint32(i))&l.mask] = cells[i]
+	}
+	if flags&(linkFlags|uring.SQEDrain) == 0 {
+		l.chain = 0
+	} else {
+		for i := range cells {
+			l.count(cells[i].Flags)
+		}
+	}
+	l.submitted(int(n))
+	return int(n)
+}
+
+// submitOneByOne is submit that looks at each operation: some may be over already.
+func (l *uringLower) submitOneByOne(cells []uring.SQE) int {
+	eng := l.ring.eng
+	n := 0
+	for ; n < len(cells); n++ {
+		op := eng.Op(uint32(cells[n].UserData) &^ tokenCall)
+		c, _ := op.Owner.(*call)
+		if eng.Closing() || c != nil && c.cancelled.Load() {
+			eng.Complete(op, -int32(syscall.ECANCELED))
+			continue
+		}
+		k := l.u.NextSQE()
+		if k == nil {
+			break
+		}
+		*k = cells[n]
+		l.count(k.Flags)
+	}
+	l.submitted(n)
+	return n
+}
+
+// submitted counts operations that the kernel is about to see. It also publishes
+// them to reap, as the kernel does, but in a way that the race detector knows.
+func (l *uringLower) submitted(n int) { l.ring.stat.submitted.Add(uint64(n)) }
 
 // count follows chains: one must not be cut by an io_uring_enter.
 func (l *uringLower) count(flags uint8) {
@@ -228,108 +395,27 @@ func (l *uringLower) count(flags uint8) {
 	} else {
 		l.chain = 0
 	}
-}
-
-// flush gives the kernel all there is but a chain that is not complete.
-func (l *uringLower) flush() {
-	if !l.mayEnter() {
-		return
-	}
-	for {
-		l.resend()
-		n := l.u.Pending()
-		if l.sqpoll() {
-			n = l.u.Unpublished()
-		}
-		if n -= l.chain; n == 0 {
-			if len(l.unsent)+len(l.cancels) > 0 && l.sqpoll() && l.u.WaitSQ() == 0 {
-				continue // the kernel's thread is behind
-			}
-			return
-		}
-		if got, errno := l.enter(n); got == 0 && !l.absorb(errno) {
-			return
-		}
+	if flags&uring.SQEDrain != 0 {
+		l.drained = true
 	}
 }
 
-// resend writes into the queue what found it full, and what was left for this
-// thread.
-func (l *uringLower) resend() {
-	for i, op := range l.unsent {
-		if !l.prepare(op) {
-			l.unsent = slices.Delete(l.unsent, 0, i)
-			return
-		}
-		l.count(op.SQE.Flags)
-	}
-	clear(l.unsent)
-	l.unsent = l.unsent[:0]
-	// A request in the midst of a chain would be a part of it.
-	for len(l.cancels) > 0 && l.chain == 0 && l.cancelToken(l.cancels[0]) {
-		l.cancels = slices.Delete(l.cancels, 0, 1)
-	}
-}
+func (l *uringLower) stop()         { l.queue.Close() }
+func (l *uringLower) untaken() bool { return l.queue.Len() > 0 }
 
-func (l *uringLower) sqpoll() bool { return l.u.Flags()&uring.SetupSQPoll != 0 }
-
-// enter submits n entries and counts it.
-func (l *uringLower) enter(n uint32) (uint32, syscall.Errno) {
-	l.enters.Add(1)
-	return l.u.Enter(n, false)
-}
-
-// absorb deals with a kernel that took nothing: for want of memory, or on an old
-// one because completions have no room. It reports whether to try again at once.
-func (l *uringLower) absorb(errno syscall.Errno) bool {
-	if errno == unix.EBUSY && l.u.Ready() > 0 {
-		l.settle()
-		return true
-	}
-	// Something may have to end first, perhaps elsewhere in the system.
-	time.AfterFunc(time.Millisecond, l.ring.kick)
-	return false
-}
-
-func (l *uringLower) takePushed(sqes int) {
-	r := l.ring
-	now := r.now()
-	for sqes > 0 || l.chain > 0 {
-		n := r.sq.shared.PopBatch(r.batch[:])
-		if n == 0 {
-			break
-		}
-		r.eng.Admitted(n)
-		for i := range n {
-			op := r.eng.Lend()
-			op.SQE = r.batch[i]
-			open := r.eng.Admit(op, op.SQE.Bytes(), now)
-			c, _ := op.Owner.(*call)
-			if !open || c != nil && c.cancelled.Load() {
-				r.eng.Complete(op, -int32(syscall.ECANCELED))
-				continue
-			}
-			if c != nil {
-				c.op = op
-			}
-			l.push(op)
-		}
-		clear(r.batch[:n])
-		// After they were counted in flight: see quiet.
-		r.intake.Add(-int64(n))
-		r.stat.submitted.Add(uint64(n))
-		sqes -= n
-	}
-	l.flush()
-	if sqes <= 0 {
-		r.again.Store(true)
+// quiesce takes what is still being pushed. The engine is closing, the intake
+// closed.
+func (l *uringLower) quiesce() {
+	for !l.queue.Drained() {
+		l.takePushed(len(l.entries))
+		runtime.Gosched()
 	}
 }
 
 func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 	r := l.ring
 	q := &r.sq
-	if (l.u.Pending() > 0 || len(l.unsent) > 0) && !l.sqpoll() {
+	if l.stuck {
 		return 0, true, syscall.EAGAIN // the kernel lacks memory even for what was pushed
 	}
 	lent := q.lent
@@ -359,15 +445,23 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 		size := op.SQE.Bytes()
 		total += size
 		r.eng.Admit(op, size, now)
-		l.fill(&l.entries[(at+i)&l.mask], at+i, op)
+		l.fill(&l.entries[(at+i)&l.mask], op)
+		if op.SQE.Flags&uring.SQEDrain != 0 {
+			l.drained = true
+		}
 	}
 	r.eng.Unreserve(0, bytes-total) // what was not known before
+	l.submitted(int(k))
 	got, errno := l.enter(k)
 	if errno == unix.EBUSY && l.absorb(errno) {
 		got, errno = l.enter(k)
 	}
-	for i := range got {
-		lent[(q.head+i)&q.mask] = r.eng.Lend()
+	if got > 0 {
+		op := r.eng.Lend(int(got))
+		for i := range got {
+			next := op.Unlink()
+			lent[(q.head+i)&q.mask], op = op, next
+		}
 	}
 	if got < k { // the last that it took was bad
 		l.u.Retract(k - got)
@@ -379,9 +473,9 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 		}
 		r.eng.Admitted(-int(k - got))
 		r.eng.Unreserve(int(k-got), total)
+		l.submitted(-int(k - got))
 	}
 	q.head += got
-	r.stat.submitted.Add(uint64(got))
 	if got == 0 {
 		return 0, true, errno
 	}
@@ -407,18 +501,21 @@ func (l *uringLower) find(c *uring.CQE) *engine.Op {
 	if slot == notOurs {
 		return nil
 	}
-	op := l.ring.eng.Op(slot)
-	if op.Token != c.UserData {
+	op := l.ring.eng.Op(slot &^ tokenCall)
+	if op.Token != c.UserData || !op.Running() {
 		l.stale.Add(1)
 		return nil
 	}
-	op.Token = 0
 	return op
 }
 
 func (l *uringLower) has() bool {
 	return !l.closed && (l.u.Ready() > 0 || l.u.NeedsEnter())
 }
+
+func (l *uringLower) crowded() bool { return l.u.Ready() > l.u.CQEntries()/2 }
+
+func (l *uringLower) roomy() bool { return 2*l.queue.Len() <= l.queue.Cap() }
 
 func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 	if l.closed {
@@ -439,6 +536,7 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 			}
 			continue
 		}
+		_ = l.ring.stat.submitted.Load() // see submitted
 		for i := range cqes {
 			c := &cqes[i]
 			op := l.find(c)
@@ -489,36 +587,16 @@ func (l *uringLower) enterEvents() bool {
 	if !l.mayEnter() {
 		return false
 	}
-	_, errno := l.u.Enter(0, true)
-	return errno == 0 && l.u.Ready() > 0
+	return l.u.Events() == 0 && l.u.Ready() > 0
 }
 
-// settle gives the engine what has come in, for those who look at it before it is
-// delivered.
-func (l *uringLower) settle() {
-	if l.closed {
-		return
-	}
-	for cqes := l.u.Peek(); cqes != nil; cqes = l.u.Peek() {
-		for i := range cqes {
-			if op := l.find(&cqes[i]); op != nil {
-				l.ring.eng.Complete(op, uring.Result(cqes[i].Res))
-			}
-		}
-		l.u.Advance(uint32(len(cqes)))
-	}
-}
-
-// start is for operations that the engine releases: there are none.
-func (l *uringLower) start(op *engine.Op) { l.push(op) }
+// start and settle are the engine's: it releases nothing here, and what has come in
+// is delivered by reap.
+func (l *uringLower) start(*engine.Op) {}
+func (l *uringLower) settle()          {}
 
 // cancel asks the kernel.
 func (l *uringLower) cancel(op *engine.Op) {
-	if i := slices.Index(l.unsent, op); i >= 0 {
-		l.unsent = slices.Delete(l.unsent, i, i+1)
-		l.ring.eng.Complete(op, -int32(syscall.ECANCELED))
-		return
-	}
 	if len(l.cancels) > 0 || l.chain > 0 || !l.mayEnter() || !l.cancelToken(op.Token) {
 		l.cancels = append(l.cancels, op.Token) // for the next flush
 	}
@@ -550,6 +628,8 @@ func (l *uringLower) waiting() int { return 0 }
 
 // harvests is false where only one thread may: its own goroutine does it.
 func (l *uringLower) harvests() bool { return !l.ring.opts.locked }
+
+func (l *uringLower) busy() bool { return l.entering.Load() }
 
 func (l *uringLower) poll() int {
 	l.polls.Add(1)
@@ -645,7 +725,9 @@ func (l *uringLower) stats(s *Stats) {
 }
 
 func (l *uringLower) close() error {
+	l.ring.cq.mu.Lock()
 	l.closed = true
+	l.ring.cq.mu.Unlock()
 	return errors.Join(l.u.Close(), l.event.Close())
 }
 

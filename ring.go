@@ -103,6 +103,7 @@ func New(entries int, opts ...Option) (*Ring, error) {
 	}
 	r.low = low
 	if r.direct, _ = low.(direct); r.direct == nil {
+		r.sq.share()
 		r.opts.locked = false
 		r.opts.worker = o.worker || o.setup&SetupSQPoll != 0
 	} else if !o.worker {
@@ -141,7 +142,9 @@ const (
 // kick asks for a turn of the engine: by this goroutine if the engine is free,
 // else by its owner.
 func (r *Ring) kick() {
-	r.again.Store(true)
+	if !r.again.Load() { // true, it will be looked at from here on: do not take the line away
+		r.again.Store(true)
+	}
 	r.drive()
 }
 
@@ -236,13 +239,40 @@ func (r *Ring) release() {
 	}
 }
 
-// deliver hands out the final CQEs there are.
+// deliver hands out the final CQEs there are. The owner calls it.
 func (r *Ring) deliver(woken *wakeList) {
 	op := r.eng.NextCompleted()
-	if op == nil && !r.stopped.Load() && (r.direct == nil || !r.direct.has()) {
+	if op == nil && !r.stopped.Load() && !r.expected() {
 		return
 	}
-	n := uint64(0)
+	r.post(op, woken)
+}
+
+// expected reports whether the engine's owner is to take completions from a kernel
+// that is a ring itself: because somebody waits and does not look for himself, or
+// because it is half full. Others do it when they look for a completion, and so on
+// a processor of their own while the owner submits.
+func (r *Ring) expected() bool {
+	if r.direct == nil || !r.direct.has() {
+		return false
+	}
+	return r.parked.Load()+r.bystanders.Load() > 0 || r.direct.crowded()
+}
+
+// fetch takes completions from a kernel that is a ring itself. Anybody may call it.
+func (r *Ring) fetch() {
+	var woken wakeList
+	n := r.post(nil, &woken)
+	r.signal(&woken)
+	if n > 0 {
+		r.roomMade() // Do's operations are over
+	}
+}
+
+// post puts the final CQE of op, and of those completed after it, to where they
+// belong, and then those that a kernel which is a ring itself has. It returns how
+// many there were. Only the owner may have an op.
+func (r *Ring) post(op *engine.Op, woken *wakeList) (n uint64) {
 	if r.cq.crowded() {
 		r.cq.collect()
 	}
@@ -265,20 +295,26 @@ func (r *Ring) deliver(woken *wakeList) {
 		*woken, more = r.direct.reap(*woken)
 		n += more
 	}
-	r.eng.Delivered(int(n)) // after the posts: who finds the ring quiet finds them
-	r.cq.fire(woken)
+	if n > 0 {
+		r.eng.Delivered(int(n)) // after the posts: who finds the ring quiet finds them
+		r.stat.completed.Add(n)
+		r.cq.fire(woken)
+	}
 	if r.stopped.Load() && r.quiet() {
 		r.cq.fireAll(woken)
 		woken.end = true
 	}
 	r.cq.mu.Unlock()
-	r.stat.completed.Add(n)
+	return n
 }
 
 // quiet reports whether nothing is on its way: every operation pushed or
 // submitted has its final CQE.
 func (r *Ring) quiet() bool {
 	// In this order: an operation is counted in flight before it leaves intake.
+	if r.direct != nil && r.direct.untaken() {
+		return false
+	}
 	return r.intake.Load() == 0 && r.eng.InFlight() == 0
 }
 
@@ -341,7 +377,11 @@ func (r *Ring) Shutdown(ctx context.Context) error {
 
 // stop ends the intake.
 func (r *Ring) stop() {
-	r.sq.shared.Close()
+	if r.direct != nil {
+		r.direct.stop()
+	} else {
+		r.sq.shared.Close()
+	}
 	// As the owner: a Submit under way is over, and its operations are counted.
 	r.own(func() { r.stopped.Store(true) })
 }
@@ -375,7 +415,10 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 	r.stop()
 	r.own(func() {
 		r.eng.CancelNew()
-		r.eng.Each(r.low.cancel)
+		if r.direct != nil {
+			r.direct.quiesce()
+		}
+		r.each(r.low.cancel)
 		r.low.settle()
 	})
 	if err := r.awaitQuiet(ctx); err != nil {
@@ -431,15 +474,34 @@ func (r *Ring) fail(err error) {
 // held names what is under way.
 func (r *Ring) held(err error) *HeldError {
 	held := &HeldError{Err: err}
+	if r.direct != nil {
+		r.fetch()
+	}
 	r.own(func() {
 		if r.closed.Load() {
 			return
 		}
+		if r.direct != nil {
+			// Whoever else is closing the ring has come so far, or will.
+			r.direct.stop()
+			r.eng.CancelNew()
+			r.direct.quiesce()
+		}
 		r.low.settle() // what has come in is not held
 		now := r.now()
-		r.eng.Each(func(op *engine.Op) { held.Held = append(held.Held, operation(op, now)) })
+		r.each(func(op *engine.Op) { held.Held = append(held.Held, operation(op, now)) })
 	})
 	return held
+}
+
+// each calls f for every operation that is running. The owner of a ring that is
+// closing calls it.
+func (r *Ring) each(f func(*engine.Op)) {
+	if r.direct != nil {
+		r.cq.mu.Lock() // they end under it
+		defer r.cq.mu.Unlock()
+	}
+	r.eng.Each(f)
 }
 
 // abandoned keeps rings reachable whose operations the kernel did not give back:

@@ -2,7 +2,6 @@ package aioring
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -27,14 +26,18 @@ type submissionQueue struct {
 
 func (q *submissionQueue) init(entries int) {
 	q.entries, q.mask = make([]SQE, entries), uint32(entries-1)
-	q.shared = ring.NewMPSC[SQE](entries)
 }
+
+// share makes shared, which a kernel that is a ring itself has in its own form.
+func (q *submissionQueue) share() { q.shared = ring.NewMPSC[SQE](len(q.entries)) }
 
 // lend fills the array with operations of the engine, whose SQEs are handed out.
 func (q *submissionQueue) lend(eng *engine.Engine) {
 	q.lent = make([]*engine.Op, len(q.entries))
+	op := eng.Lend(len(q.lent))
 	for i := range q.lent {
-		q.lent[i] = eng.Lend()
+		next := op.Unlink()
+		q.lent[i], op = op, next
 	}
 }
 
@@ -104,7 +107,7 @@ func (r *Ring) submit() (n int, stopped bool, err error) {
 		r.owner.Unlock()
 		return 0, false, r.gone()
 	}
-	r.take(r.sq.shared.Cap()) // what was pushed before goes first
+	r.take(len(r.sq.entries)) // what was pushed before goes first
 	if r.direct != nil {
 		n, stopped, err = r.direct.acceptOwn()
 	} else {
@@ -157,6 +160,9 @@ func (r *Ring) acceptOwn() (n int, stopped bool, err error) {
 // behind and there is no room, this goroutine does its work.
 func (r *Ring) publish() (n int, stopped bool, err error) {
 	q := &r.sq
+	if r.direct != nil {
+		return r.publishAll()
+	}
 	for q.head != q.tail {
 		sqe := &q.entries[q.head&q.mask]
 		err := r.push(sqe)
@@ -180,6 +186,65 @@ func (r *Ring) publish() (n int, stopped bool, err error) {
 	}
 	r.pushed()
 	return n, stopped, nil
+}
+
+// publishAll is publish to a kernel that is a ring itself, where a chain must not be
+// cut: all of them, or as many as there is room for.
+func (r *Ring) publishAll() (n int, stopped bool, err error) {
+	q := &r.sq
+	k, bytes := q.tail-q.head, int64(0)
+	for i := range k {
+		sqe := &q.entries[(q.head+i)&q.mask]
+		if r.reserve(1, sqe.Bytes()) != nil {
+			k = i
+			break
+		}
+		bytes += sqe.Bytes()
+	}
+	if k == 0 {
+		return 0, true, syscall.EAGAIN
+	}
+	first := int(q.head & q.mask)
+	sqes := q.entries[first:min(first+int(k), len(q.entries))]
+	more := q.entries[:int(k)-len(sqes)]
+	status := r.publishDirect(sqes, more)
+	if status == ring.Full {
+		r.own(func() {})
+		status = r.publishDirect(sqes, more)
+	}
+	if status == ring.Full { // it is another thread's to make room
+		r.cq.pushing.Add(1)
+		defer r.cq.pushing.Add(-1)
+		for status == ring.Full {
+			seen := r.cq.room.Load()
+			if status = r.publishDirect(sqes, more); status == ring.Full {
+				r.pushed()
+				_ = r.awaitRoom(context.Background(), seen) // the status tells
+			}
+		}
+	}
+	if status != ring.OK {
+		r.eng.Unreserve(int(k), bytes)
+		return 0, true, r.pushError(status)
+	}
+	clear(sqes)
+	clear(more)
+	q.head += k
+	r.pushed()
+	return int(k), q.head != q.tail, nil
+}
+
+// publishDirect publishes SQEs, and more after them, for which room is reserved, to a
+// kernel that is a ring itself.
+func (r *Ring) publishDirect(sqes, more []SQE) ring.Status {
+	n := len(sqes) + len(more)
+	op := r.eng.Lend(n)
+	op.Fill(sqes).Fill(more)
+	status := r.direct.push(op, n)
+	if status != ring.OK {
+		r.eng.Restore(op)
+	}
+	return status
 }
 
 // push publishes one SQE.
@@ -229,15 +294,19 @@ func (r *Ring) Push(sqes ...SQE) error {
 		bytes += sqes[i].Bytes()
 	}
 	if err := r.reserve(len(sqes), bytes); err != nil {
-		if len(sqes) > min(r.opts.maxOps, r.sq.shared.Cap()) || len(sqes) > 1 && r.opts.maxBytes > 0 && bytes > r.opts.maxBytes {
+		if len(sqes) > min(r.opts.maxOps, len(r.sq.entries)) || len(sqes) > 1 && r.opts.maxBytes > 0 && bytes > r.opts.maxBytes {
 			return ErrTooBig
 		}
 		return isFull(err)
 	}
-	if last := &sqes[len(sqes)-1]; r.direct != nil && last.Flags&linkFlags != 0 {
-		// A chain ends with the batch: it must not go on in somebody else's.
-		sqes = slices.Clone(sqes)
-		sqes[len(sqes)-1].Flags &^= linkFlags
+	if r.direct != nil {
+		if status := r.publishDirect(sqes, nil); status != ring.OK {
+			r.eng.Unreserve(len(sqes), bytes)
+			r.kick() // as below
+			return r.pushError(status)
+		}
+		r.pushed()
+		return nil
 	}
 	r.intake.Add(int64(len(sqes)))
 	if status := r.sq.shared.PushN(sqes); status != ring.OK {
@@ -329,6 +398,9 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 	}
 	r.parked.Add(1)
 	defer r.parked.Add(-1)
+	if r.direct != nil && !c.fired.Load() {
+		r.fetch() // it may be done already
+	}
 	if !c.fired.Load() {
 		r.ensureHarvest()
 	}
@@ -339,6 +411,10 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 		// owner (behind somebody else's claim), start sees it.
 		c.cancelled.Store(true)
 		r.own(func() {
+			if r.direct != nil {
+				r.cq.mu.Lock() // under which it ends
+				defer r.cq.mu.Unlock()
+			}
 			if c.op != nil && c.op.Running() {
 				r.low.cancel(c.op)
 			}

@@ -51,9 +51,7 @@ type Stats struct {
 
 // Stats reads the counters. Any goroutine may, also after Close.
 func (r *Ring) Stats() Stats {
-	if r.direct != nil {
-		r.glance() // what the kernel has completed is not in flight
-	}
+	r.takeIn()     // what the kernel has completed is not in flight
 	r.cq.collect() // what was consumed is not alive
 	s := Stats{
 		Kernel:    r.low.name(),

@@ -13,6 +13,7 @@ import (
 type waiter struct {
 	need       uint64 // CQEs in the ring; for a pusher, the count of room it saw
 	all        bool   // need is not a number of CQEs
+	served     bool   // what it waits for does not come by harvesting
 	fired      atomic.Bool
 	harvesting atomic.Bool // it sleeps in the kernel's event queue, not on ch
 	ch         chan struct{}
@@ -193,7 +194,7 @@ func (r *Ring) awaitRoom(ctx context.Context, seen uint64) error {
 func (r *Ring) roomMade() {
 	q := &r.cq
 	// After the room was made: who is not counted yet will look for it.
-	if q.pushing.Load() == 0 {
+	if q.pushing.Load() == 0 || r.direct != nil && !r.direct.roomy() {
 		return
 	}
 	q.room.Add(1)
@@ -214,8 +215,17 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 	if done, err := r.met(l, need); done {
 		return err
 	}
+	if r.direct != nil {
+		r.fetch()
+		if done, err := r.met(l, need); done {
+			return err
+		}
+	}
 	w := newWaiter(need)
 	w.all = l != &r.cq.waiters
+	// A kernel that is a ring itself takes what was pushed when it is submitted; and
+	// who makes room among what is alive has reaped it.
+	w.served = r.direct != nil && l == &r.cq.pushers
 	defer waiters.Put(w)
 	for {
 		r.cq.mu.Lock()
@@ -227,7 +237,7 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 			r.leave(w)
 			return err
 		}
-		if ctx.Done() == nil && r.takeHarvest() {
+		if ctx.Done() == nil && !w.served && r.takeHarvest() {
 			w.harvesting.Store(true)
 			r.harvest(w)
 			w.harvesting.Store(false)
@@ -242,7 +252,9 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 
 // park waits for the signal, or the end of ctx.
 func (r *Ring) park(ctx context.Context, w *waiter) error {
-	if ctx.Done() != nil {
+	if w.served {
+		// Nobody need harvest for it.
+	} else if ctx.Done() != nil {
 		r.parked.Add(1)
 		defer r.parked.Add(-1)
 		r.ensureHarvest()
@@ -339,6 +351,9 @@ func (r *Ring) harvestLoop() {
 	r.dropHarvest()
 }
 
+// maxLooks is how often a waiter looks again for what somebody is just submitting.
+const maxLooks = 64
+
 // harvest fetches completions until w is fired; without w, as long as the ring
 // wants it.
 func (r *Ring) harvest(w *waiter) {
@@ -350,19 +365,24 @@ func (r *Ring) harvest(w *waiter) {
 	}
 	bring := r.kick
 	if r.direct != nil {
-		bring = r.bring // only an owner can take what is there: wait for that
+		bring = r.fetch
 	}
-	for !over() {
+	for looks := 0; !over(); looks++ {
 		if r.low.poll() > 0 {
 			bring()
+			looks = 0
 			continue
 		}
 		runtime.Gosched() // let those run who would submit more
 		if over() || r.low.poll() > 0 {
 			bring()
+			looks = 0
 			continue
 		}
 		if r.direct != nil && w != nil {
+			if looks < maxLooks && r.direct.busy() {
+				continue // to sleep and be woken takes longer
+			}
 			r.direct.block(w)
 			continue
 		}
@@ -372,27 +392,15 @@ func (r *Ring) harvest(w *waiter) {
 			return
 		}
 		if r.low.sleep() > 0 {
-			r.kick()
+			bring()
 		}
-	}
-}
-
-// bring is a turn of the engine, waited for.
-func (r *Ring) bring() { r.own(func() {}) }
-
-// glance takes what is there, unless somebody is just doing so.
-func (r *Ring) glance() {
-	if r.owner.TryLock() {
-		r.turn(turnSQEs)
-		r.release()
-		r.drive()
 	}
 }
 
 // look fetches what is there without waiting, and reports whether a CQE is.
 func (r *Ring) look() bool {
 	if r.direct != nil {
-		r.glance()
+		r.fetch()
 	} else if r.takeHarvest() {
 		if r.low.poll() > 0 {
 			r.kick()

@@ -31,6 +31,7 @@ type Op struct {
 	CQE   CQE    // final once Complete was called
 	Start int64  // when it was accepted: nanoseconds on the caller's clock
 	Token uint64 // what the kernel below calls it, if that is the kernel's to say
+	Args  any    // what the kernel below has made to describe it; stays for the next life
 
 	slot  uint32
 	state state // the owner's
@@ -115,6 +116,9 @@ type Engine struct {
 	released  List
 	completed List
 	closing   bool
+
+	// lending guards vacant and made where operations are lent to several.
+	lending sync.Mutex
 }
 
 // New makes an engine for at most maxOps operations alive, holding at most

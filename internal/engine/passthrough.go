@@ -4,10 +4,14 @@ import "sync/atomic"
 
 // A kernel that is a ring itself has io_uring's rules of its own. For such a one
 // the engine is only the table of what is alive: operations are lent before they
-// are submitted, so that their SQEs are filled in place, and nothing here looks at
-// what they ask for. All but Release belong to the engine's owner:
+// are submitted, by anybody, so that their SQEs are filled in place, and nothing
+// here looks at what they ask for:
 //
-//	Lend() -> fill op.SQE -> Admit(op) -> (the kernel runs it) -> Retire(op) -> Release(ops)
+//	Reserve, Admitted, Lend -> fill op.SQE -> Admit(op) -> (the kernel runs it)
+//	-> Retire(op) -> Delivered, Release(ops)
+//
+// Who lends an operation has it to himself until the kernel has it; who takes its
+// completion from the kernel has it from there on.
 
 // AllowLent makes the table larger, by n operations that are lent and not alive.
 // To be called before anything else.
@@ -15,23 +19,62 @@ func (e *Engine) AllowLent(n int) {
 	e.chunks = make([]atomic.Pointer[chunk], (int(e.maxOps)+n+chunkSize-1)/chunkSize)
 }
 
-// Lend takes a free operation. Its SQE is clear.
-func (e *Engine) Lend() *Op { return e.take() }
+// Lend takes n free operations, 1 or more, which Unlink takes one from another.
+// Their SQEs are clear.
+func (e *Engine) Lend(n int) *Op {
+	e.lending.Lock()
+	first := e.take()
+	last := first
+	for ; n > 1; n-- {
+		// Of a list: take would clear the link, so go along it as far as it goes.
+		if last.next = e.vacant; last.next == nil {
+			last.next = e.take()
+		} else {
+			e.vacant = last.next.next
+		}
+		last = last.next
+	}
+	last.next = nil
+	e.lending.Unlock()
+	return first
+}
 
-// Restore gives back an operation that was lent and not admitted.
-func (e *Engine) Restore(op *Op) {
-	op.SQE, op.Owner = SQE{}, nil
-	op.next, e.vacant = e.vacant, op
+// Unlink returns the operation that was lent after this one, nil if it is the last.
+func (o *Op) Unlink() *Op {
+	next := o.next
+	o.next = nil
+	return next
+}
+
+// Fill copies SQEs into as many operations, from this one on, and returns the one
+// that follows.
+func (o *Op) Fill(sqes []SQE) *Op {
+	for i := range sqes {
+		o.SQE = sqes[i]
+		o = o.next
+	}
+	return o
+}
+
+// Restore gives back operations that were lent together and not admitted.
+func (e *Engine) Restore(first *Op) {
+	e.lending.Lock()
+	for op := first; op != nil; {
+		next := op.Unlink()
+		op.SQE = SQE{}
+		op.next, e.vacant = e.vacant, op
+		op = next
+	}
+	e.lending.Unlock()
 }
 
 // Admit makes a lent operation, for which there is room by Reserve, one that is
-// running. false: the engine takes no more, and Complete must be called for it.
-func (e *Engine) Admit(op *Op, bytes, now int64) bool {
+// running.
+func (e *Engine) Admit(op *Op, bytes, now int64) {
 	if op.SQE.owner != nil {
 		op.Owner, op.SQE.owner = op.SQE.owner, nil
 	}
 	op.bytes, op.Start, op.state = bytes, now, released
-	return !e.closing
 }
 
 // Withdraw makes an admitted operation a lent one again.
@@ -40,6 +83,9 @@ func (e *Engine) Withdraw(op *Op) { op.state = idle }
 // Admitted counts n operations as in flight, before the kernel knows of them;
 // a negative n takes back some that were withdrawn.
 func (e *Engine) Admitted(n int) { e.inFlight.Add(int64(n)) }
+
+// Closing reports whether CancelNew was called. Owner only.
+func (e *Engine) Closing() bool { return e.closing }
 
 // Retire ends the running of an operation without Complete: its CQE goes to where
 // it belongs at once.
