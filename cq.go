@@ -93,11 +93,19 @@ func (q *completionQueue) post(op *engine.Op) {
 	q.tail.Store(t + 1)
 }
 
-// put fills the cell of position t.
+// put fills the cell of position t with the CQE of op.
 func (q *completionQueue) put(t uint64, op *engine.Op) {
+	q.putResult(t, op, op.CQE.Res, op.CQE.Flags)
+}
+
+// putResult is put of a CQE that op does not have yet.
+func (q *completionQueue) putResult(t uint64, op *engine.Op, res int32, flags uint32) {
 	c := &q.cells[t&q.mask]
-	c.UserData, c.Res, c.Flags = op.CQE.UserData, op.CQE.Res, op.CQE.Flags
-	c.event.of, c.event.word = &q.place, t+1
+	c.UserData, c.Res, c.Flags = op.SQE.UserData, res, flags
+	if c.event.of == nil { // as a rule it is what it was
+		c.event.of = &q.place
+	}
+	c.event.word = t + 1
 	q.ops[t&q.mask] = op
 }
 

@@ -53,7 +53,8 @@ type uringLower struct {
 	cancels  []uint64
 	stripped SetupFlags
 
-	entering atomic.Bool // the engine's owner submits: completions may come soon
+	entering atomic.Bool  // the engine's owner submits: completions may come soon
+	clock    atomic.Int64 // a time not long before it began that
 
 	// tid is the thread of the waiter that blocks in the kernel, or is about to;
 	// 0 when there is none. several says that it waits for more than one
@@ -148,7 +149,12 @@ func (l *uringLower) push(op *engine.Op, n int) ring.Status {
 	if status != ring.OK {
 		return status
 	}
-	now := l.ring.now()
+	var now int64
+	if l.entering.Load() {
+		now = l.clock.Load()
+	} else {
+		now = l.ring.now()
+	}
 	k := to.Low
 	for op != nil {
 		if len(k) == 0 {
@@ -309,6 +315,9 @@ func (l *uringLower) takePushed(sqes int) {
 	if !l.ring.eng.Closing() && !l.mayEnter() {
 		return
 	}
+	if !l.queue.Empty() {
+		l.clock.Store(l.ring.now())
+	}
 	for sqes > 0 || l.chain > 0 {
 		cells := l.queue.Front(enterBatch)
 		if len(cells) == 0 {
@@ -320,7 +329,9 @@ func (l *uringLower) takePushed(sqes int) {
 		if n == len(cells) && l.pending()-l.chain < enterBatch {
 			continue
 		}
+		l.clock.Store(l.ring.now())
 		if progress := l.enterAll(); n > 0 || progress {
+			l.ring.roomMade()
 			continue
 		}
 		if !l.sqpoll() || l.u.WaitSQ() != 0 {
@@ -452,16 +463,10 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 	}
 	r.eng.Unreserve(0, bytes-total) // what was not known before
 	l.submitted(int(k))
+	l.clock.Store(now)
 	got, errno := l.enter(k)
 	if errno == unix.EBUSY && l.absorb(errno) {
 		got, errno = l.enter(k)
-	}
-	if got > 0 {
-		op := r.eng.Lend(int(got))
-		for i := range got {
-			next := op.Unlink()
-			lent[(q.head+i)&q.mask], op = op, next
-		}
 	}
 	if got < k { // the last that it took was bad
 		l.u.Retract(k - got)
@@ -545,10 +550,16 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 			}
 			n++
 			eng.Retire(op)
-			op.CQE.UserData, op.CQE.Res, op.CQE.Flags = op.SQE.UserData, c.Res, c.Flags
-			if c.Res <= -512 {
-				op.CQE.Res = uring.Result(c.Res)
+			res := c.Res
+			if res <= -512 {
+				res = uring.Result(res)
 			}
+			if op.Owner == nil && tail != end && op.SQE.Flags&uring.SQESkipSuccess == 0 {
+				q.putResult(tail, op, res, c.Flags)
+				tail++
+				continue
+			}
+			op.CQE.UserData, op.CQE.Res, op.CQE.Flags = op.SQE.UserData, res, c.Flags
 			switch owner := op.Owner.(type) {
 			case nil:
 				switch {

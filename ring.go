@@ -108,7 +108,7 @@ func New(entries int, opts ...Option) (*Ring, error) {
 		r.opts.worker = o.worker || o.setup&SetupSQPoll != 0
 	} else if !o.worker {
 		r.eng.AllowLent(entries)
-		r.sq.lend(r.eng)
+		r.sq.lent = make([]*engine.Op, entries)
 	}
 	if r.opts.worker {
 		r.worker = new(ring.Parker)

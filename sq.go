@@ -16,7 +16,8 @@ import (
 // engine drains it.
 type submissionQueue struct {
 	entries []SQE
-	lent    []*engine.Op // in place of entries where the kernel is a ring itself
+	lent    []*engine.Op // in place of entries where the kernel is a ring itself, up to lentEnd
+	lentEnd uint32
 	mask    uint32
 	head    uint32 // the next to submit
 	tail    uint32 // the next to hand out
@@ -31,15 +32,20 @@ func (q *submissionQueue) init(entries int) {
 // share makes shared, which a kernel that is a ring itself has in its own form.
 func (q *submissionQueue) share() { q.shared = ring.NewMPSC[SQE](len(q.entries)) }
 
-// lend fills the array with operations of the engine, whose SQEs are handed out.
+// lend gets operations of the engine for the next entries of the array. As late as
+// this they are those that were used last, and still in the processor's cache.
 func (q *submissionQueue) lend(eng *engine.Engine) {
-	q.lent = make([]*engine.Op, len(q.entries))
-	op := eng.Lend(len(q.lent))
-	for i := range q.lent {
+	n := min(lendBatch, uint32(len(q.lent))-(q.tail-q.head))
+	op := eng.Lend(int(n))
+	for ; n > 0; n-- {
 		next := op.Unlink()
-		q.lent[i], op = op, next
+		q.lent[q.lentEnd&q.mask], op = op, next
+		q.lentEnd++
 	}
 }
+
+// lendBatch is how many operations are lent at a time.
+const lendBatch = 64
 
 // GetSQE hands out the next free entry, cleared, or nil when all are filled: then
 // Submit. The entry is submitted by the next Submit, whether it was prepared or
@@ -50,6 +56,9 @@ func (r *Ring) GetSQE() *SQE {
 		return nil
 	}
 	if q.lent != nil {
+		if q.tail == q.lentEnd {
+			q.lend(r.eng)
+		}
 		q.tail++
 		return &q.lent[(q.tail-1)&q.mask].SQE // cleared when it was freed
 	}

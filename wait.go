@@ -215,7 +215,10 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 	if done, err := r.met(l, need); done {
 		return err
 	}
-	if r.direct != nil {
+	// A kernel that is a ring itself takes what was pushed when it is submitted; and
+	// who makes room among what is alive has reaped it.
+	served := r.direct != nil && l == &r.cq.pushers
+	if r.direct != nil && !served {
 		r.fetch()
 		if done, err := r.met(l, need); done {
 			return err
@@ -223,9 +226,7 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 	}
 	w := newWaiter(need)
 	w.all = l != &r.cq.waiters
-	// A kernel that is a ring itself takes what was pushed when it is submitted; and
-	// who makes room among what is alive has reaped it.
-	w.served = r.direct != nil && l == &r.cq.pushers
+	w.served = served
 	defer waiters.Put(w)
 	for {
 		r.cq.mu.Lock()

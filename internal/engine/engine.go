@@ -149,7 +149,9 @@ func (e *Engine) Reserve(n int, bytes int64) error {
 			return ErrFull
 		}
 		if e.alive.CompareAndSwap(alive, alive+int64(n)) {
-			e.bytes.Add(bytes)
+			if bytes != 0 {
+				e.bytes.Add(bytes)
+			}
 			return nil
 		}
 	}
@@ -157,8 +159,12 @@ func (e *Engine) Reserve(n int, bytes int64) error {
 
 // Unreserve gives back what Reserve claimed and nobody used.
 func (e *Engine) Unreserve(n int, bytes int64) {
-	e.alive.Add(-int64(n))
-	e.bytes.Add(-bytes)
+	if n != 0 {
+		e.alive.Add(-int64(n))
+	}
+	if bytes != 0 {
+		e.bytes.Add(-bytes)
+	}
 }
 
 // Alive is the number of operations reserved and not freed.
@@ -282,7 +288,10 @@ func (e *Engine) Free(op *Op) {
 
 // Each calls f for every operation that is running. Owner only.
 func (e *Engine) Each(f func(*Op)) {
-	for i := range e.made {
+	e.lending.Lock() // some may still be lent in vain, and never run
+	made := e.made
+	e.lending.Unlock()
+	for i := range made {
 		if op := e.Op(i); op.state == released {
 			f(op)
 		}
