@@ -180,9 +180,7 @@ func (q *completionQueue) free() {
 	var done engine.Released
 	at, head := q.freed.Load(), q.head.Load()
 	for ; at != head; at++ {
-		op := &q.ops[at&q.mask]
-		done.Add(*op)
-		*op = nil
+		done.Add(q.ops[at&q.mask])
 	}
 	q.eng.Release(&done)
 	q.freed.Store(at)

@@ -53,8 +53,9 @@ type uringLower struct {
 	cancels  []uint64
 	stripped SetupFlags
 
-	entering atomic.Bool  // the engine's owner submits: completions may come soon
-	clock    atomic.Int64 // a time not long before it began that
+	// entering is the time at which the engine's owner began to submit, so that
+	// completions may come soon; 0 when it does not.
+	entering atomic.Int64
 
 	// tid is the thread of the waiter that blocks in the kernel, or is about to;
 	// 0 when there is none. several says that it waits for more than one
@@ -149,10 +150,8 @@ func (l *uringLower) push(op *engine.Op, n int) ring.Status {
 	if status != ring.OK {
 		return status
 	}
-	var now int64
-	if l.entering.Load() {
-		now = l.clock.Load()
-	} else {
+	now := l.entering.Load() // a clock would be half the cost of a small push
+	if now == 0 {
 		now = l.ring.now()
 	}
 	k := to.Low
@@ -268,7 +267,7 @@ func (l *uringLower) enterAll() bool {
 			}
 			return progress
 		}
-		got, errno := l.enter(n)
+		got, errno := l.enter(n, l.ring.now())
 		if l.stuck = got == 0; l.stuck && !l.absorb(errno) {
 			return progress
 		}
@@ -286,11 +285,11 @@ func (l *uringLower) pending() uint32 {
 func (l *uringLower) sqpoll() bool { return l.u.Flags()&uring.SetupSQPoll != 0 }
 
 // enter submits n entries and counts it.
-func (l *uringLower) enter(n uint32) (uint32, syscall.Errno) {
+func (l *uringLower) enter(n uint32, now int64) (uint32, syscall.Errno) {
 	l.enters.Add(1)
-	l.entering.Store(true)
+	l.entering.Store(max(now, 1))
 	got, errno := l.u.Enter(n, false)
-	l.entering.Store(false)
+	l.entering.Store(0)
 	return got, errno
 }
 
@@ -315,9 +314,6 @@ func (l *uringLower) takePushed(sqes int) {
 	if !l.ring.eng.Closing() && !l.mayEnter() {
 		return
 	}
-	if !l.queue.Empty() {
-		l.clock.Store(l.ring.now())
-	}
 	for sqes > 0 || l.chain > 0 {
 		cells := l.queue.Front(enterBatch)
 		if len(cells) == 0 {
@@ -329,7 +325,6 @@ func (l *uringLower) takePushed(sqes int) {
 		if n == len(cells) && l.pending()-l.chain < enterBatch {
 			continue
 		}
-		l.clock.Store(l.ring.now())
 		if progress := l.enterAll(); n > 0 || progress {
 			l.ring.roomMade()
 			continue
@@ -463,10 +458,9 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 	}
 	r.eng.Unreserve(0, bytes-total) // what was not known before
 	l.submitted(int(k))
-	l.clock.Store(now)
-	got, errno := l.enter(k)
+	got, errno := l.enter(k, now)
 	if errno == unix.EBUSY && l.absorb(errno) {
-		got, errno = l.enter(k)
+		got, errno = l.enter(k, now)
 	}
 	if got < k { // the last that it took was bad
 		l.u.Retract(k - got)
@@ -619,7 +613,7 @@ func (l *uringLower) cancel(op *engine.Op) {
 func (l *uringLower) cancelToken(token uint64) bool {
 	if l.drained {
 		for l.sqpoll() && l.u.Pending() > 0 {
-			_, _ = l.enter(l.u.Unpublished()) // Pending tells
+			_, _ = l.enter(l.u.Unpublished(), l.ring.now()) // Pending tells
 			runtime.Gosched()
 		}
 		if err := l.u.SyncCancel(token, 0); err == nil || errors.Is(err, unix.ETIME) {
@@ -640,7 +634,7 @@ func (l *uringLower) waiting() int { return 0 }
 // harvests is false where only one thread may: its own goroutine does it.
 func (l *uringLower) harvests() bool { return !l.ring.opts.locked }
 
-func (l *uringLower) busy() bool { return l.entering.Load() }
+func (l *uringLower) busy() bool { return l.entering.Load() != 0 }
 
 func (l *uringLower) poll() int {
 	l.polls.Add(1)

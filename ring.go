@@ -176,7 +176,9 @@ func (r *Ring) turn(sqes int) {
 // SQEs pushed. The owner calls it.
 func (r *Ring) take(sqes int) {
 	// Cleared first: what is asked for from here on is asked for again.
-	r.again.Store(false)
+	if r.again.Load() {
+		r.again.Store(false)
+	}
 	if r.closed.Load() {
 		return // a late request: there is nothing any more
 	}

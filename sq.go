@@ -35,13 +35,11 @@ func (q *submissionQueue) share() { q.shared = ring.NewMPSC[SQE](len(q.entries))
 // lend gets operations of the engine for the next entries of the array. As late as
 // this they are those that were used last, and still in the processor's cache.
 func (q *submissionQueue) lend(eng *engine.Engine) {
-	n := min(lendBatch, uint32(len(q.lent))-(q.tail-q.head))
-	op := eng.Lend(int(n))
-	for ; n > 0; n-- {
-		next := op.Unlink()
-		q.lent[q.lentEnd&q.mask], op = op, next
-		q.lentEnd++
-	}
+	first := q.lentEnd & q.mask
+	room := min(uint32(len(q.lent))-(q.tail-q.head), uint32(len(q.lent))-first)
+	n := min(lendBatch, room)
+	eng.LendInto(q.lent[first : first+n])
+	q.lentEnd += n
 }
 
 // lendBatch is how many operations are lent at a time.
@@ -51,20 +49,29 @@ const lendBatch = 64
 // Submit. The entry is submitted by the next Submit, whether it was prepared or
 // not (unprepared it is a NOP), and must not be touched after that.
 func (r *Ring) GetSQE() *SQE {
+	t := r.sq.tail
+	if t == r.sq.lentEnd || r.stopped.Load() {
+		return r.nextSQE()
+	}
+	r.sq.tail++
+	return &r.sq.lent[t&r.sq.mask].SQE // cleared when it was freed
+}
+
+// nextSQE is GetSQE when no entry is lent in advance.
+func (r *Ring) nextSQE() *SQE {
 	q := &r.sq
 	if q.tail-q.head == uint32(len(q.entries)) || r.stopped.Load() {
 		return nil
 	}
 	if q.lent != nil {
-		if q.tail == q.lentEnd {
-			q.lend(r.eng)
-		}
+		q.lend(r.eng)
 		q.tail++
-		return &q.lent[(q.tail-1)&q.mask].SQE // cleared when it was freed
+		return &q.lent[(q.tail-1)&q.mask].SQE
 	}
 	sqe := &q.entries[q.tail&q.mask]
 	*sqe = SQE{}
 	q.tail++
+	q.lentEnd = q.tail // none
 	return sqe
 }
 

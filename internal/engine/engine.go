@@ -26,17 +26,18 @@ const (
 
 // Op is one accepted operation, from Accept to Free.
 type Op struct {
-	SQE   SQE
-	Owner any    // who gets the final CQE; nil: the completion queue
-	CQE   CQE    // final once Complete was called
-	Start int64  // when it was accepted: nanoseconds on the caller's clock
+	// What is looked at on the way of every operation comes first.
+	next  *Op    // in one list at a time
 	Token uint64 // what the kernel below calls it, if that is the kernel's to say
-	Args  any    // what the kernel below has made to describe it; stays for the next life
-
 	slot  uint32
 	state state // the owner's
 	bytes int64
-	next  *Op // in one list at a time
+	Start int64 // when it was accepted: nanoseconds on the caller's clock
+	Owner any   // who gets the final CQE; nil: the completion queue
+	SQE   SQE
+
+	CQE  CQE // final once Complete was called
+	Args any // what the kernel below has made to describe it; stays for the next life
 }
 
 // Slot is the operation's number: unique among those alive, below the engine's

@@ -23,20 +23,41 @@ func (e *Engine) AllowLent(n int) {
 // Their SQEs are clear.
 func (e *Engine) Lend(n int) *Op {
 	e.lending.Lock()
-	first := e.take()
+	first := e.idle()
 	last := first
 	for ; n > 1; n-- {
-		// Of a list: take would clear the link, so go along it as far as it goes.
-		if last.next = e.vacant; last.next == nil {
-			last.next = e.take()
-		} else {
-			e.vacant = last.next.next
+		if last.next == nil {
+			e.vacant = nil
+			last.next = e.idle()
 		}
 		last = last.next
 	}
-	last.next = nil
+	e.vacant, last.next = last.next, nil
 	e.lending.Unlock()
 	return first
+}
+
+// LendInto is Lend into a slice.
+func (e *Engine) LendInto(ops []*Op) {
+	e.lending.Lock()
+	op := e.vacant
+	for i := range ops {
+		if op == nil {
+			e.vacant = nil
+			op = e.idle()
+		}
+		// Its link stays: it is set when the operation is given back.
+		ops[i], op = op, op.next
+	}
+	e.vacant = op
+	e.lending.Unlock()
+}
+
+// idle is the first of the free operations, which stays among them.
+func (e *Engine) idle() *Op {
+	op := e.take()
+	op.next, e.vacant = e.vacant, op
+	return op
 }
 
 // Unlink returns the operation that was lent after this one, nil if it is the last.
