@@ -15,7 +15,7 @@ import (
 type CQE struct {
 	UserData uint64 // the SQE's
 	Res      int32  // bytes or 0; or a negative errno in this system's numbering
-	Flags    uint32 // io_uring's CQE flags; 0 so far
+	Flags    uint32 // io_uring's CQE flags: CQEMore
 
 	event Event // so two CQEs are compared by their fields, not by ==
 }
@@ -59,9 +59,12 @@ type completionQueue struct {
 	waiters    waiterList
 	idlers     waiterList // wait for the end of everything in flight
 	pushers    waiterList // wait for room to push
+	turns      waiterList // wait for a turn of the engine
 
 	room    atomic.Uint64 // counts the times that room was made
 	pushing atomic.Int64  // those who wait for it
+	turned  atomic.Uint64 // counts the turns of the engine,
+	turning atomic.Int64  // while somebody waits for one
 }
 
 func (q *completionQueue) init(entries int, eng *engine.Engine) {
@@ -75,6 +78,10 @@ func (q *completionQueue) ready() uint64 {
 	head := q.head.Load() // first: the tail only grows, so the difference is never negative
 	return q.tail.Load() - head
 }
+
+// posted is how many CQEs there ever were, in the ring and behind it. q.mu is held, so
+// that of the two only refill moves any.
+func (q *completionQueue) posted() uint64 { return q.tail.Load() + uint64(q.backlog.Len()) }
 
 // crowded reports whether it is time to free what was consumed.
 func (q *completionQueue) crowded() bool {
@@ -91,6 +98,22 @@ func (q *completionQueue) post(op *engine.Op) {
 	}
 	q.put(t, op)
 	q.tail.Store(t + 1)
+}
+
+// postMore posts a CQE of an operation that goes on, or reports that there is no room
+// for one. Who waits for the operation alone is told of its last only. q.mu is held.
+func (q *completionQueue) postMore(op *engine.Op) bool {
+	if op.Owner != nil {
+		return true
+	}
+	t := q.tail.Load()
+	if q.backlog.Len() > 0 || t-q.freed.Load() == uint64(len(q.cells)) {
+		return false
+	}
+	q.put(t, op)
+	q.ops[t&q.mask] = nil // its end is another's
+	q.tail.Store(t + 1)
+	return true
 }
 
 // put fills the cell of position t with the CQE of op.
@@ -180,7 +203,9 @@ func (q *completionQueue) free() {
 	var done engine.Released
 	at, head := q.freed.Load(), q.head.Load()
 	for ; at != head; at++ {
-		done.Add(q.ops[at&q.mask])
+		if op := q.ops[at&q.mask]; op != nil { // else it goes on
+			done.Add(op)
+		}
 	}
 	q.eng.Release(&done)
 	q.freed.Store(at)
@@ -272,22 +297,14 @@ func (r *Ring) CQAdvance(n int) {
 // CQReady is the number of CQEs that can be consumed without a refill from the
 // backlog.
 func (r *Ring) CQReady() int {
-	r.takeIn()
+	r.fetch()
 	return int(r.cq.ready())
-}
-
-// takeIn takes completions from a kernel that is a ring itself, so that what it has
-// completed counts as ready.
-func (r *Ring) takeIn() {
-	if r.direct != nil {
-		r.fetch()
-	}
 }
 
 // CQHasOverflow reports whether completions wait behind a full completion ring.
 // They move up, in order, when one of the peeking and waiting calls finds room.
 func (r *Ring) CQHasOverflow() bool {
-	r.takeIn()
+	r.fetch()
 	return r.cq.overflowed.Load()
 }
 

@@ -463,6 +463,9 @@ func TestEntryOrQueueNeverBoth(t *testing.T) {
 			}
 		})
 		group.Wait()
+		if err := r.Shutdown(t.Context()); err != nil { // until it is counted, too
+			t.Error(err)
+		}
 		if s := r.Stats(); s.Completed != 2*each || s.Alive != 0 || r.CQReady() != 0 {
 			t.Errorf("%+v, %d left", s, r.CQReady())
 		}

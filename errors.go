@@ -26,12 +26,22 @@ var (
 
 	// ErrQueueLost is returned when the kernel no longer tells of completions: somebody
 	// closed the ring's kqueue, by its number. It is wrapped with the kernel's errno. The
-	// ring takes nothing more; what it had taken still ends, and Close returns.
+	// ring takes nothing more; what it had taken still ends, and Close returns. The
+	// kernel tells nobody of such a loss: it is noticed when the ring has to do with its
+	// queue again, at the latest by the next operation that goes to AIO, or by Close.
 	ErrQueueLost = errors.New("aioring: the kernel's event queue is gone")
 
 	// ErrUnsupported is returned by [New] for a kernel that this system does not
 	// have.
 	ErrUnsupported = errors.ErrUnsupported
+)
+
+// Errnos that not every system has a name for. Where the system lacks one it has a
+// number that its kernel never answers with.
+const (
+	ETIME   = engine.ETIME   // a timer went off, or a wait took too long
+	EBADFD  = engine.EBADFD  // the ring is disabled, or is not any more
+	ENODATA = engine.ENODATA // no such attribute
 )
 
 // OpError is the failure of one operation. It unwraps to its errno.

@@ -17,10 +17,12 @@ type descriptors interface {
 //
 // A number may be closed, and be another file's, whenever its user likes. So what
 // is known about one holds until forget, which ends each handing-down, and an
-// operation that is not in the kernel by then has a descriptor of its own. All
-// methods are the engine's owner's.
+// operation that is not in the kernel by then has a descriptor of its own. It shares
+// that with those before it on the number, if the kernel can tell that the number is
+// still the same open file's. All methods are the engine's owner's.
 type fileCache struct {
 	sys   descriptors
+	tells bool // sameOpenFile may know
 	epoch uint64
 	known map[int32]*knownFile
 	spare []*heldFile
@@ -32,10 +34,11 @@ type knownFile struct {
 	stat  aio.FileStat
 	errno aio.Errno
 	held  *heldFile
+
+	asked, direct bool // whether reads go past the page cache, once asked for
 }
 
-// heldFile is a private descriptor, shared by the operations of one epoch on one
-// number.
+// heldFile is a private descriptor, shared by operations on one number.
 type heldFile struct {
 	fd    int
 	users int
@@ -44,6 +47,7 @@ type heldFile struct {
 
 func (c *fileCache) init(sys descriptors) {
 	c.sys, c.epoch, c.known = sys, 1, make(map[int32]*knownFile)
+	_, c.tells = sys.(aio.HostFiles) // else the numbers may be a model's
 }
 
 // forget ends what is known.
@@ -54,6 +58,14 @@ func (c *fileCache) look(fd int32) *knownFile {
 	k := c.known[fd]
 	if k != nil && k.epoch == c.epoch {
 		return k
+	}
+	if k != nil && k.held != nil && c.tells {
+		// What one open file is a file of never changes; its flags may.
+		var same bool
+		if same, c.tells = sameOpenFile(int(fd), k.held.fd); same {
+			*k = knownFile{epoch: c.epoch, stat: k.stat, held: k.held}
+			return k
+		}
 	}
 	stat, errno := c.sys.Fstat(int(fd))
 	if k == nil {

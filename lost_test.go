@@ -110,11 +110,7 @@ func lostQueueEndsWaits(t *testing.T, worker bool) {
 	}
 
 	kernel.lost.Store(true)
-	// Who is asleep in the queue learns of it when it is woken.
-	wake := []aio.Kevent{{Filter: aio.FilterUser, Fflags: aio.NoteTrigger}}
-	if _, errno := model.Kevent(int(kernel.kq.Load()), wake, nil, 0); errno != 0 {
-		t.Fatal(errno)
-	}
+	model.Signal() // who is asleep in the queue learns of it
 	for range waits[:2] {
 		lost(t, "a waiter", <-outcomes)
 	}
@@ -206,6 +202,127 @@ func queueClosedFromOutside(t *testing.T, k aio.Kernel) {
 		t.Errorf("what was accepted: %+v, %v", cqe, err)
 	}
 	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestQueueLostUnderASleeper(t *testing.T) { queueLostUnderASleeper(t, sim.New(sim.Config{})) }
+
+// queueLostUnderASleeper closes a ring's kqueue by its number while somebody is
+// asleep there and nothing is under way, of which nobody is told. The ring finds out
+// when it has to do with the queue, and the sleeper returns.
+func queueLostUnderASleeper(t *testing.T, k aio.Kernel) {
+	for name, notice := range map[string]func(t *testing.T, r *aioring.Ring, asleep chan outcome){
+		"an operation": func(t *testing.T, r *aioring.Ring, asleep chan outcome) {
+			// It does not fail for the queue: its file is all right.
+			var write aioring.SQE
+			aioring.PrepWrite(&write, int(tempFile(t, 0).Fd()), pattern(4096, 1), 0)
+			if err := r.Push(write); err != nil {
+				t.Fatal(err)
+			}
+			ended(t, r, <-asleep)
+			if cqe := reap(t, r); cqe.Res != 4096 {
+				t.Errorf("%+v", cqe)
+			}
+			if _, err := r.WaitCQE(); !errors.Is(err, aioring.ErrQueueLost) && err != aioring.ErrClosed {
+				t.Errorf("a later one: %v", err)
+			}
+			if err := r.Push(write); !errors.Is(err, aioring.ErrQueueLost) {
+				t.Errorf("Push: %v", err)
+			}
+		},
+		"a list": func(t *testing.T, r *aioring.Ring, asleep chan outcome) {
+			f := tempFile(t, 0)
+			for i := range 4 {
+				aioring.PrepWrite(r.GetSQE(), int(f.Fd()), pattern(512, 1), int64(i)*512)
+			}
+			aioring.PrepWrite(r.GetSQE(), -1, pattern(512, 1), 0)
+			submit(t, r, 5)
+			f.Close() // the files are fixed
+			ended(t, r, <-asleep)
+			bad := 0
+			for range 5 {
+				if cqe := reap(t, r); cqe.Res == -int32(syscall.EBADF) {
+					bad++
+				} else if cqe.Res != 512 {
+					t.Errorf("%+v", cqe)
+				}
+			}
+			if bad != 1 {
+				t.Errorf("%d bad descriptors, want the one", bad)
+			}
+		},
+		"Close": func(t *testing.T, r *aioring.Ring, asleep chan outcome) {
+			// Who is asleep tells of it, or Close itself.
+			if err := r.Close(); err != nil && !errors.Is(err, aioring.ErrQueueLost) {
+				t.Error(err)
+			}
+			if o := <-asleep; o.err != aioring.ErrClosed && !errors.Is(o.err, aioring.ErrQueueLost) {
+				t.Errorf("the sleeper got %+v", o)
+			}
+		},
+		"Shutdown": func(t *testing.T, r *aioring.Ring, asleep chan outcome) {
+			if err := r.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if o := <-asleep; o.err != aioring.ErrClosed && !errors.Is(o.err, aioring.ErrQueueLost) {
+				t.Errorf("the sleeper got %+v", o)
+			}
+		},
+		"something that the ring does without the kernel": func(t *testing.T, r *aioring.Ring, asleep chan outcome) {
+			if err := r.Push(aioring.SQE{UserData: 7}); err != nil {
+				t.Fatal(err)
+			}
+			if o := <-asleep; o.err != nil || o.cqe.UserData != 7 {
+				t.Errorf("the sleeper got %+v", o)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := runtime.NumGoroutine()
+			t.Cleanup(func() { settle(t, before) })
+			guard(t, time.Minute)
+			kernel := &losable{Kernel: k}
+			r, err := aioring.New(8, aioring.WithAIO(kernel))
+			if err != nil {
+				t.Fatal(err)
+			}
+			asleep := make(chan outcome, 1)
+			go func() {
+				cqe, err := r.WaitCQE()
+				o := outcome{err: err}
+				if err == nil {
+					o.cqe = *cqe
+				}
+				asleep <- o
+			}()
+			for r.Stats().Sleeps == 0 {
+				runtime.Gosched()
+			}
+			if errno := k.CloseKqueue(int(kernel.kq.Load())); errno != 0 {
+				t.Fatal(errno)
+			}
+			notice(t, r, asleep)
+			if err := r.Close(); err != nil && !errors.Is(err, aioring.ErrQueueLost) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+type outcome struct {
+	cqe aioring.CQE
+	err error
+}
+
+// ended sees what a waiter was told when the queue was lost with operations under
+// way, an end or the loss, and waits for the others.
+func ended(t *testing.T, r *aioring.Ring, o outcome) {
+	t.Helper()
+	if o.err != nil && !errors.Is(o.err, aioring.ErrQueueLost) {
+		t.Errorf("the sleeper got %v", o.err)
+	}
+	if err := r.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

@@ -95,9 +95,11 @@ type kernelLower struct {
 	files fileCache
 	pool  *worker.Pool
 	calls []*worker.Call // started, for the pool at the next flush
+	cache worker.Cache   // the engine's owner's; without AIO
 
 	// Without AIO these are nil.
 	aio         aio.Kernel
+	model       modelFiles // whose plain calls are aio's; mostly nil
 	reactor     *reactor.Reactor
 	batch       *batch.Batch
 	closeKernel func() error // also nil if the kernel is another's
@@ -113,8 +115,9 @@ type kernelLower struct {
 	// the owner takes all at once.
 	done atomic.Pointer[task]
 
-	plain, fallbacks atomic.Uint64
-	forbidden        string // why it is not io_uring
+	plain, fallbacks, cached atomic.Uint64
+
+	forbidden string // why it is not io_uring
 }
 
 // task is what an operation is below the engine, one for each slot of the
@@ -122,7 +125,9 @@ type kernelLower struct {
 type task struct {
 	op    *engine.Op
 	file  *heldFile // its private descriptor, if it has one
-	plain bool      // it is call's, not job's
+	stat  aio.FileStat
+	plain bool        // it is call's, not job's
+	ended atomic.Bool // call is over; the store publishes its result
 	job   batch.Job
 	call  worker.Call
 	next  *task
@@ -140,7 +145,7 @@ func openThreads(r *Ring) *kernelLower {
 func openAIO(r *Ring, k aio.Kernel) (*kernelLower, error) {
 	l := openThreads(r)
 	l.files.init(k)
-	l.aio = k
+	l.aio, l.model = k, plainCalls(k)
 	budget, err := batch.ShareBudget(k)
 	if err != nil {
 		return nil, err
@@ -186,6 +191,10 @@ func (l *kernelLower) start(op *engine.Op) {
 		l.ring.eng.Complete(op, -int32(errno.Host()))
 		return
 	}
+	if l.batch == nil && l.readCached(op) {
+		return
+	}
+	t.stat = stat
 	if l.batch == nil || l.lost.Load() || !suitsAIO(&op.SQE, stat) {
 		l.startPlain(t, stat.Stream())
 		return
@@ -262,7 +271,12 @@ func (l *kernelLower) startPlain(t *task, stream bool) {
 		Op: callOp(s), Fd: int(s.Fd), Off: s.Off, Buf: s.Buf, Bufs: s.Bufs,
 		Stream: stream && s.Opcode != engine.OpFsync, ID: t.op.Slot(),
 	}
-	if errno := l.hold(t); errno == 0 {
+	if l.model != nil {
+		if t.file != nil {
+			t.call.Fd = t.file.fd
+		}
+		runOn(l.model, &t.call)
+	} else if errno := l.hold(t); errno == 0 {
 		t.call.Fd = t.file.fd
 		l.calls = append(l.calls, &t.call)
 		return
@@ -316,6 +330,7 @@ func (l *kernelLower) flush() {
 		l.calls = l.calls[:0]
 	}
 	l.files.forget()
+	l.cache.NextTurn()
 }
 
 // reaped is batch's Done.
@@ -323,7 +338,9 @@ func (l *kernelLower) reaped(j *batch.Job) { l.push(l.task(j.ID)) }
 
 // called is the pool's done.
 func (l *kernelLower) called(c *worker.Call) {
-	l.push(l.task(c.ID))
+	t := l.task(c.ID)
+	t.ended.Store(true)
+	l.push(t)
 	l.ring.kick()
 }
 
@@ -347,6 +364,9 @@ func (l *kernelLower) settle() {
 		t.next, first = first, t
 		t = next
 	}
+	if first != nil {
+		l.ring.eng.Observe(l.ring.now()) // what follows on these begins now, not before
+	}
 	for t := first; t != nil; {
 		next := t.next
 		t.next = nil
@@ -363,6 +383,7 @@ func (l *kernelLower) finish(t *task) {
 			res = -int32(t.call.Err)
 		}
 		t.call = worker.Call{}
+		t.ended.Store(false)
 	} else {
 		if res = int32(t.job.N); t.job.Errno != 0 {
 			res = -int32(t.job.Errno.Host())
@@ -371,6 +392,12 @@ func (l *kernelLower) finish(t *task) {
 			handBack(t.op)
 		}
 		l.batch.Settle(&t.job)
+		if (t.job.Errno == aio.EBADF || t.job.Errno == aio.EINVAL) && l.queueGone() {
+			// That was about the event queue, or else it is the same again.
+			l.startPlain(t, false)
+			l.ring.again.Store(true) // for the flush
+			return
+		}
 	}
 	if t.file != nil {
 		l.files.release(t.file)
@@ -381,13 +408,37 @@ func (l *kernelLower) finish(t *task) {
 	l.ring.eng.Complete(op, res)
 }
 
-func (l *kernelLower) cancel(op *engine.Op) {
+func (l *kernelLower) cancel(op *engine.Op) syscall.Errno {
 	t := l.task(op.Slot())
 	if t.plain {
-		l.pool.Cancel(&t.call)
-	} else {
-		l.batch.Cancel(&t.job)
+		ends := l.pool.Cancel(&t.call)
+		switch {
+		case t.ended.Load() && t.call.Err == syscall.ECANCELED:
+			return 0
+		case t.ended.Load():
+			return syscall.ENOENT
+		case ends, t.call.Stream:
+			return syscall.EINPROGRESS // it is just finding out whether it has to wait
+		}
+		return syscall.EALREADY
 	}
+	switch l.batch.Cancel(&t.job) {
+	case aio.Cancelled:
+		return 0
+	case aio.AllDone:
+		return syscall.ENOENT
+	}
+	return syscall.EALREADY
+}
+
+func (l *kernelLower) open(fd int32) bool {
+	_, errno := l.files.stat(fd)
+	return errno == 0
+}
+
+func (l *kernelLower) uses(op *engine.Op, fd int32) bool {
+	stat, errno := l.files.stat(fd)
+	return errno == 0 && stat == l.task(op.Slot()).stat
 }
 
 func (l *kernelLower) waiting() int {
@@ -433,6 +484,20 @@ func (l *kernelLower) check() {
 	l.ring.fail(fmt.Errorf("%w: %w", ErrQueueLost, err))
 }
 
+// queueGone reports whether the event queue is lost. The engine's owner calls it.
+func (l *kernelLower) queueGone() bool {
+	if l.lost.Load() {
+		return true
+	}
+	err := l.reactor.Check()
+	if err == nil {
+		return false
+	}
+	l.lost.Store(true)
+	go l.ring.fail(fmt.Errorf("%w: %w", ErrQueueLost, err)) // which wants the engine
+	return true
+}
+
 // ask brings in the results of jobs without their events, having waited for one of
 // them if it is to. Whoever submits is kept out: what it has half submitted looks
 // like a job that failed.
@@ -457,7 +522,7 @@ func (l *kernelLower) wake() {
 
 func (l *kernelLower) stats(s *Stats) {
 	s.Forbidden = l.forbidden
-	s.Plain, s.Fallbacks = l.plain.Load(), l.fallbacks.Load()
+	s.Plain, s.Cached, s.Fallbacks = l.plain.Load(), l.cached.Load(), l.fallbacks.Load()
 	if l.batch == nil {
 		return
 	}
@@ -476,7 +541,9 @@ func (l *kernelLower) close() error {
 	}
 	var errs []error
 	if !l.lost.Load() { // its number may be another's by now
-		errs = append(errs, l.reactor.Close())
+		if err := l.reactor.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("%w: %w", ErrQueueLost, err))
+		}
 	}
 	errs = append(errs, l.batch.Close())
 	if l.closeKernel != nil {

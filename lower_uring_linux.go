@@ -23,9 +23,11 @@ import (
 //
 // The two sides of the kernel's ring have two owners. The engine's owner submits:
 // it writes private entries into the kernel's queue, and copies there what was
-// pushed, which the pushers have written as the kernel's entries already. Whoever
-// holds completionQueue.mu takes completions from the kernel's queue to the ring's:
-// as a rule the one who wants them, while another is in the kernel to submit.
+// pushed, which the pushers have written as the kernel's entries already if it has
+// no flags. Whoever holds completionQueue.mu takes completions from the kernel's
+// queue to the ring's: as a rule the one who wants them, while another is in the
+// kernel to submit. Those whose end concerns other operations are the engine's
+// owner's, who then holds both.
 //
 // The harvester only looks whether some are there, and waits for them. It waits in
 // one of two ways: a waiter that cannot be called off blocks in io_uring_enter with
@@ -36,9 +38,10 @@ type uringLower struct {
 	u    *uring.Ring
 	can  [256]bool // opcodes that an SQE can describe and the kernel has
 
-	// queue has what was pushed: the kernel's entries, whose operations are running
-	// as far as the engine knows.
-	queue *ring.MPSC[uring.SQE]
+	// queue has what was pushed: the kernel's entries, or, with look in the token, just
+	// the slot of an operation that the engine's owner is to look at.
+	queue  *ring.MPSC[uring.SQE]
+	serial atomic.Uint32 // of tokens
 
 	chain   uint32      // entries at the end of the kernel's queue that are a chain not complete
 	stuck   bool        // the kernel has taken nothing, the last time
@@ -46,6 +49,18 @@ type uringLower struct {
 	entries []uring.SQE // the kernel's queue
 	mask    uint32      // of indexes in it
 	closed  bool        // written by who owns both sides
+
+	before    *engine.Op // the last entry, if it has a link flag
+	undrained bool       // an entry that skips its CQE was seen: the kernel would drain no more
+	seeks     []*engine.Op
+	missed    []uint64 // tokens of what is to end and was not found: see again
+	tries     int
+	missing   atomic.Bool // there are some
+	progress  atomic.Bool // something has ended since it was looked for
+	ticking   bool        // a timer runs,
+	due       atomic.Bool // and it is time to look
+	asks      []*syncCancel
+	syncs     atomic.Int32 // whether the kernel has io_uring_register_sync_cancel: 0 nobody knows
 
 	// issuer is the thread that alone may enter the kernel, 0 if any may. What
 	// others submit or cancel is left for it.
@@ -56,6 +71,8 @@ type uringLower struct {
 	// entering is the time at which the engine's owner began to submit, so that
 	// completions may come soon; 0 when it does not.
 	entering atomic.Int64
+	// rules says that completions wait for the engine's owner.
+	rules atomic.Bool
 
 	// tid is the thread of the waiter that blocks in the kernel, or is about to;
 	// 0 when there is none. several says that it waits for more than one
@@ -69,16 +86,31 @@ type uringLower struct {
 	enters, polls, sleeps, wakes, stale atomic.Uint64
 }
 
-// A token is the user data of the kernel's entries: how many lives the operation
-// has had, and its slot. Bit 31 says that it is a call's, which may have been
-// cancelled before it was submitted.
+// A token is the user data of the kernel's entries: the operation's slot, and a serial
+// number in the 29 bits from 32 on.
 const (
-	tokenLife = 1 << 32
-	tokenCall = 1 << 31
+	// look says that the engine's owner is to look at an operation that was pushed, and
+	// to write its entry.
+	look = 1 << 61
 
-	// notOurs is the slot of a token that no operation has: a cancellation's.
-	notOurs = 1<<32 - 1
+	serials = 1 << 29
 )
+
+// kernelArgs are what an operation's entry points to.
+type kernelArgs struct {
+	vector []uring.Iovec
+	time   uring.Timespec
+}
+
+// argsOf is where they are.
+func argsOf(op *engine.Op) *kernelArgs {
+	args, _ := op.Args.(*kernelArgs)
+	if args == nil {
+		args = new(kernelArgs)
+		op.Args = args
+	}
+	return args
+}
 
 // openURing makes the ring's io_uring.
 func openURing(r *Ring) (lower, error) {
@@ -91,7 +123,8 @@ func openURing(r *Ring) (lower, error) {
 	if flags&uring.SetupCoopTaskrun == 0 && flags&uring.SetupDeferTaskrun == 0 {
 		flags &^= uring.SetupTaskrunFlag // it was for one that was stripped
 	}
-	p := &uring.Params{Flags: flags, SQThreadIdle: sqThreadIdle}
+	flags = flags&^uint32(SetupRDisabled|SetupClamp) | uint32(SetupCQSize) // those are minded above
+	p := &uring.Params{Flags: flags, SQThreadIdle: sqThreadIdle, CQEntries: uint32(len(r.cq.cells))}
 	if r.opts.locked {
 		p.Flags |= uring.SetupRDisabled // the thread that enables it is its issuer
 	}
@@ -103,7 +136,7 @@ func openURing(r *Ring) (lower, error) {
 		return nil, err
 	}
 	l.u = u
-	if err := l.open(); err != nil {
+	if err := l.prepareQueues(); err != nil {
 		return nil, errors.Join(err, u.Close())
 	}
 	return l, nil
@@ -113,15 +146,15 @@ func openURing(r *Ring) (lower, error) {
 // nothing to do, in milliseconds.
 const sqThreadIdle = 2
 
-func (l *uringLower) open() error {
+func (l *uringLower) prepareQueues() error {
 	l.entries, l.mask = l.u.Entries(), l.u.SQEntries()-1
 	l.queue = ring.NewMPSC[uring.SQE](int(l.u.SQEntries()))
 	probe, err := l.u.Probe()
 	if err != nil {
 		return fmt.Errorf("io_uring probe: %w", err)
 	}
-	for _, op := range [...]Opcode{OpNop, OpRead, OpWrite, OpReadv, OpWritev, OpFsync} {
-		l.can[op] = probe.Supports(uint8(op))
+	for op := range l.can {
+		l.can[op] = engine.Supported(Opcode(op)) && probe.Supports(uint8(op))
 	}
 	for _, op := range l.ring.opts.lacks {
 		l.can[op] = false
@@ -154,54 +187,66 @@ func (l *uringLower) push(op *engine.Op, n int) ring.Status {
 	if now == 0 {
 		now = l.ring.now()
 	}
-	k := to.Low
-	for op != nil {
+	serial := l.serial.Add(uint32(n))
+	looked := !plain(op)
+	for k := to.Low; op != nil; k = k[1:] {
 		if len(k) == 0 {
 			k = to.High
 		}
 		next := op.Unlink()
 		l.ring.eng.Admit(op, op.SQE.Bytes(), now)
-		l.fill(&k[0], op)
-		if op.Owner != nil {
+		if looked {
 			if c, _ := op.Owner.(*call); c != nil {
 				c.op = op
-				op.Token |= tokenCall
-				k[0].UserData = op.Token
 			}
+			op.Token = 0
+			k[0].UserData = look | uint64(op.Slot())
+		} else {
+			l.fill(&k[0], op, serial)
+			serial++
 		}
-		if next == nil {
-			k[0].Flags &^= linkFlags // a chain ends here: it must not go on in somebody else's
-		}
-		op, k = next, k[1:]
+		op = next
 	}
 	l.ring.eng.Admitted(n) // before they can leave the queue: see quiet
 	to.Publish()
+	l.ring.eng.Filled()
 	return ring.OK
 }
 
-// fill writes the kernel's entry of an operation.
-func (l *uringLower) fill(k *uring.SQE, op *engine.Op) {
+// plain reports whether the operations from this one on can be written as entries
+// by anybody: they have no flags, name no other operation, and nobody waits for them
+// who may give up.
+func plain(op *engine.Op) bool {
+	for ; op != nil; op = op.Next() {
+		if s := &op.SQE; s.Flags != 0 || s.Opcode >= OpTimeout && s.Opcode <= OpLinkTimeout || s.Owned() {
+			return false
+		}
+	}
+	return true
+}
+
+// fill writes the kernel's entry of an operation: but for its flags and what rule
+// adds.
+func (l *uringLower) fill(k *uring.SQE, op *engine.Op, serial uint32) {
 	s := &op.SQE
-	token := (op.Token&^(tokenLife-1) + tokenLife) | uint64(op.Slot())
+	token := uint64(serial%serials)<<32 | uint64(op.Slot())
 	op.Token = token
 	opcode := uint8(s.Opcode)
-	var addr uint64
-	var length uint32
+	addr, length := s.Addr, s.Len
 	// What the addresses point to stays: the operation has it until its CQE.
 	switch s.Opcode {
 	case OpRead, OpWrite:
 		addr = uring.Address(s.Buf)
 		length = uint32(min(len(s.Buf), MaxTransfer))
 	case OpReadv, OpWritev:
-		addr, length = vectors(op)
+		addr, length = vector(op)
 	}
 	if !l.can[opcode] {
 		opcode = noOpcode // the kernel itself refuses it, with all that follows
 	}
 	// Field by field: a literal is built elsewhere first, and its copying waits for
-	// the small stores. The CQE of a success is needed here, to know that the buffers
-	// are free: it is reap that leaves it out.
-	k.Opcode, k.Flags, k.IOPrio = opcode, s.Flags&^uring.SQESkipSuccess, 0
+	// the small stores.
+	k.Opcode, k.Flags, k.IOPrio = opcode, s.Flags, 0
 	k.Fd = s.Fd
 	k.Off, k.Addr, k.Len = uint64(s.Off), addr, length
 	k.OpFlags, k.UserData = s.OpFlags, token
@@ -209,23 +254,30 @@ func (l *uringLower) fill(k *uring.SQE, op *engine.Op) {
 	k.Addr3, k.Pad = 0, 0
 }
 
+// fillOwn is fill by the engine's owner, of any operation.
+func (l *uringLower) fillOwn(k *uring.SQE, op *engine.Op, serial uint32) {
+	s := &op.SQE
+	l.fill(k, op, serial)
+	if s.Opcode >= OpTimeout && s.Opcode <= OpLinkTimeout && k.Opcode != noOpcode {
+		l.fillRule(k, op)
+	}
+	if s.Flags != 0 || l.before != nil {
+		l.flags(k, op)
+	}
+}
+
 // noOpcode is one that no kernel has.
 const noOpcode = 255
 
-// vectors describes an operation's buffers to the kernel, which reads the
-// description when it takes the entry. More than are allowed are refused by it
-// unread.
-func vectors(op *engine.Op) (addr uint64, n uint32) {
+// vector describes an operation's buffers to the kernel, which reads the description
+// when it takes the entry. More than are allowed are refused by it unread.
+func vector(op *engine.Op) (addr uint64, n uint32) {
 	bufs := op.SQE.Bufs
 	if len(bufs) > engine.MaxVectors {
 		return 0, uint32(len(bufs))
 	}
-	vec, _ := op.Args.(*[]uring.Iovec)
-	if vec == nil {
-		vec = new([]uring.Iovec)
-		op.Args = vec
-	}
-	*vec, addr = uring.Vectors(*vec, bufs)
+	args := argsOf(op)
+	args.vector, addr = uring.Vectors(args.vector, bufs)
 	return addr, uint32(len(bufs))
 }
 
@@ -297,7 +349,7 @@ func (l *uringLower) enter(n uint32, now int64) (uint32, syscall.Errno) {
 // one because completions have no room. It reports whether to try again at once.
 func (l *uringLower) absorb(errno syscall.Errno) bool {
 	if errno == unix.EBUSY && l.u.Ready() > 0 {
-		l.ring.fetch()
+		l.makeRoom()
 		return true
 	}
 	// Something may have to end first, perhaps elsewhere in the system.
@@ -314,6 +366,7 @@ func (l *uringLower) takePushed(sqes int) {
 	if !l.ring.eng.Closing() && !l.mayEnter() {
 		return
 	}
+	l.serve()
 	for sqes > 0 || l.chain > 0 {
 		cells := l.queue.Front(enterBatch)
 		if len(cells) == 0 {
@@ -343,26 +396,17 @@ func (l *uringLower) takePushed(sqes int) {
 // found room.
 func (l *uringLower) submit(cells []uring.SQE) int {
 	// In a loop of its own: the lines come from other processors, several at a time.
-	var flags uint8
 	var tokens uint64
 	for i := range cells {
-		flags |= cells[i].Flags
 		tokens |= cells[i].UserData
 	}
-	if tokens&tokenCall != 0 || l.ring.eng.Closing() {
+	if tokens&look != 0 || l.ring.eng.Closing() {
 		return l.submitOneByOne(cells)
 	}
 	at, n := l.u.Take(uint32(len(cells)))
 	cells = cells[:n]
 	for i := range cells {
 		l.entries[(at+uint32(i))&l.mask] = cells[i]
-	}
-	if flags&(linkFlags|uring.SQEDrain) == 0 {
-		l.chain = 0
-	} else {
-		for i := range cells {
-			l.count(cells[i].Flags)
-		}
 	}
 	l.submitted(int(n))
 	return int(n)
@@ -373,18 +417,28 @@ func (l *uringLower) submitOneByOne(cells []uring.SQE) int {
 	eng := l.ring.eng
 	n := 0
 	for ; n < len(cells); n++ {
-		op := eng.Op(uint32(cells[n].UserData) &^ tokenCall)
+		cell := &cells[n]
+		op := eng.Op(uint32(cell.UserData))
 		c, _ := op.Owner.(*call)
 		if eng.Closing() || c != nil && c.cancelled.Load() {
-			eng.Complete(op, -int32(syscall.ECANCELED))
+			eng.Post(op, -int32(syscall.ECANCELED))
 			continue
 		}
 		k := l.u.NextSQE()
 		if k == nil {
 			break
 		}
-		*k = cells[n]
-		l.count(k.Flags)
+		if cell.UserData&look != 0 {
+			l.fillOwn(k, op, l.serial.Add(1))
+		} else {
+			*k = *cell
+		}
+		// The flags asked for: a chain must not be cut by an io_uring_enter.
+		if op.SQE.Flags&linkFlags != 0 {
+			l.chain++
+		} else {
+			l.chain = 0
+		}
 	}
 	l.submitted(n)
 	return n
@@ -393,18 +447,6 @@ func (l *uringLower) submitOneByOne(cells []uring.SQE) int {
 // submitted counts operations that the kernel is about to see. It also publishes
 // them to reap, as the kernel does, but in a way that the race detector knows.
 func (l *uringLower) submitted(n int) { l.ring.stat.submitted.Add(uint64(n)) }
-
-// count follows chains: one must not be cut by an io_uring_enter.
-func (l *uringLower) count(flags uint8) {
-	if flags&linkFlags != 0 {
-		l.chain++
-	} else {
-		l.chain = 0
-	}
-	if flags&uring.SQEDrain != 0 {
-		l.drained = true
-	}
-}
 
 func (l *uringLower) stop()         { l.queue.Close() }
 func (l *uringLower) untaken() bool { return l.queue.Len() > 0 }
@@ -446,17 +488,16 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 		at, room = l.u.Take(k)
 	}
 	var total int64
+	serial := l.serial.Add(k)
 	for i := range k {
 		op := lent[(q.head+i)&q.mask]
 		size := op.SQE.Bytes()
 		total += size
 		r.eng.Admit(op, size, now)
-		l.fill(&l.entries[(at+i)&l.mask], op)
-		if op.SQE.Flags&uring.SQEDrain != 0 {
-			l.drained = true
-		}
+		l.fillOwn(&l.entries[(at+i)&l.mask], op, serial+i)
 	}
 	r.eng.Unreserve(0, bytes-total) // what was not known before
+	l.before = nil                  // a chain ends with its submission
 	l.submitted(int(k))
 	got, errno := l.enter(k, now)
 	if errno == unix.EBUSY && l.absorb(errno) {
@@ -497,37 +538,53 @@ func (l *uringLower) reservePart(k uint32) (n uint32, bytes int64) {
 // find is the operation of a completion, nil if it has none.
 func (l *uringLower) find(c *uring.CQE) *engine.Op {
 	slot := uint32(c.UserData)
-	if slot == notOurs {
+	if c.UserData&request != 0 {
+		l.answered(c)
 		return nil
 	}
-	op := l.ring.eng.Op(slot &^ tokenCall)
-	if op.Token != c.UserData || !op.Running() {
+	op := l.ring.eng.Op(slot)
+	if op.Token != c.UserData {
 		l.stale.Add(1)
 		return nil
 	}
 	return op
 }
 
+// concerns reports whether a completion is for the engine's owner alone: that of a
+// cancellation of ours, or one that others depend on.
+func (l *uringLower) concerns(c *uring.CQE) bool {
+	if c.UserData&(request|proxy) != 0 || c.Flags&CQEMore != 0 {
+		return true
+	}
+	op := l.ring.eng.Op(uint32(c.UserData))
+	return op.Token == c.UserData && !op.Plain()
+}
+
 func (l *uringLower) has() bool {
 	return !l.closed && (l.u.Ready() > 0 || l.u.NeedsEnter())
 }
 
-func (l *uringLower) crowded() bool { return l.u.Ready() > l.u.CQEntries()/2 }
+func (l *uringLower) crowded() bool { return l.ruled() || l.u.Ready() > l.u.CQEntries()/2 }
 
 func (l *uringLower) roomy() bool { return 2*l.queue.Len() <= l.queue.Cap() }
 
-func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
+func (l *uringLower) ruled() bool { return l.rules.Load() }
+
+func (l *uringLower) reap(woken wakeList, owner bool) (_ wakeList, n uint64) {
 	if l.closed {
 		return woken, 0
 	}
+	if owner && l.rules.Load() {
+		l.rules.Store(false)
+	}
 	eng, q := l.ring.eng, &l.ring.cq
 	var done engine.Released
-	first := q.tail.Load()
+	first, any := q.tail.Load(), false
 	tail, end := first, q.freed.Load()+uint64(len(q.cells))
 	if q.backlog.Len() > 0 {
 		end = tail // what comes now goes behind
 	}
-	for {
+	for rest := false; !rest; {
 		cqes := l.u.Peek()
 		if cqes == nil {
 			if !l.u.NeedsEnter() || !l.enterEvents() {
@@ -538,26 +595,51 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 		_ = l.ring.stat.submitted.Load() // see submitted
 		for i := range cqes {
 			c := &cqes[i]
-			op := l.find(c)
-			if op == nil {
-				continue
-			}
-			n++
-			eng.Retire(op)
-			res := c.Res
-			if res <= -512 {
-				res = uring.Result(res)
-			}
-			if op.Owner == nil && tail != end && op.SQE.Flags&uring.SQESkipSuccess == 0 {
-				q.putResult(tail, op, res, c.Flags)
+			// As a rule nothing depends on it, and there is room.
+			op := eng.Op(uint32(c.UserData))
+			if op.Token == c.UserData && op.Owner == nil && tail != end && op.Plain() && c.UserData&proxy == 0 && c.Flags&CQEMore == 0 {
+				n++
+				op.Token = 0
+				eng.RetirePlain(op)
+				q.putResult(tail, op, uring.Result(c.Res), c.Flags)
 				tail++
 				continue
 			}
-			op.CQE.UserData, op.CQE.Res, op.CQE.Flags = op.SQE.UserData, res, c.Flags
+			if !owner && l.concerns(c) {
+				l.rules.Store(true)
+				cqes, rest = cqes[:i], true
+				break
+			}
+			if op = l.find(c); op == nil {
+				continue
+			}
+			any = true
+			op.CQE.UserData, op.CQE.Res, op.CQE.Flags = op.SQE.UserData, c.Res, c.Flags
+			if c.Res <= -512 {
+				op.CQE.Res = uring.Result(c.Res)
+			}
+			if op.CQE.Flags&CQEMore != 0 {
+				if op.Owner != nil {
+					continue
+				}
+				if tail != end {
+					q.put(tail, op)
+					q.ops[tail&q.mask] = nil // its end is another's
+					tail++
+					continue
+				}
+				l.cut(op)
+			}
+			if op.SQE.Opcode == OpAsyncCancel && l.seeking(op, op.CQE.Res) {
+				continue
+			}
+			op.Token = 0
+			n++
+			silent := eng.Retire(op, op.CQE.Res)
 			switch owner := op.Owner.(type) {
 			case nil:
 				switch {
-				case op.SQE.Flags&uring.SQESkipSuccess != 0 && op.CQE.Res >= 0:
+				case silent:
 					done.Add(op)
 				case tail != end:
 					q.put(tail, op)
@@ -580,7 +662,16 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 		q.tail.Store(tail)
 	}
 	eng.Release(&done)
-	if n > 0 && l.several.Load() {
+	if n > 0 {
+		l.progress.Store(true)
+		if l.missing.Load() {
+			l.ring.again.Store(true)
+			if !owner {
+				l.rules.Store(true) // so that the owner gets to know
+			}
+		}
+	}
+	if (any || n > 0) && l.several.Load() {
 		l.interrupt()
 	}
 	return woken, n
@@ -595,16 +686,41 @@ func (l *uringLower) enterEvents() bool {
 	return l.u.Events() == 0 && l.u.Ready() > 0
 }
 
-// start and settle are the engine's: it releases nothing here, and what has come in
-// is delivered by reap.
+// start and settle are the engine's: it releases nothing here, and reap brings results
+// in.
 func (l *uringLower) start(*engine.Op) {}
 func (l *uringLower) settle()          {}
 
-// cancel asks the kernel.
-func (l *uringLower) cancel(op *engine.Op) {
+// makeRoom gives the engine what has come in, but for what is not its operation's
+// last.
+func (l *uringLower) makeRoom() {
+	l.ring.cq.mu.Lock()
+	defer l.ring.cq.mu.Unlock()
+	for cqes := l.u.Peek(); cqes != nil; cqes = l.u.Peek() {
+		for i := range cqes {
+			c := &cqes[i]
+			if c.Flags&uring.CQEMore != 0 {
+				l.u.Advance(uint32(i))
+				return
+			}
+			if op := l.find(c); op != nil && !(op.SQE.Opcode == OpAsyncCancel && l.seeking(op, c.Res)) {
+				op.Token = 0
+				l.ring.eng.Post(op, uring.Result(c.Res))
+			}
+		}
+		l.u.Advance(uint32(len(cqes)))
+	}
+}
+
+// cancel asks the kernel. What it says comes later, to nobody.
+func (l *uringLower) cancel(op *engine.Op) syscall.Errno {
+	if op.Token == 0 {
+		return syscall.EALREADY // who takes it out of the queue sees that it is to end
+	}
 	if len(l.cancels) > 0 || l.chain > 0 || !l.mayEnter() || !l.cancelToken(op.Token) {
 		l.cancels = append(l.cancels, op.Token) // for the next flush
 	}
+	return syscall.EALREADY
 }
 
 // cancelToken writes a request to cancel. false: there is no room. A drain would
@@ -616,16 +732,20 @@ func (l *uringLower) cancelToken(token uint64) bool {
 			_, _ = l.enter(l.u.Unpublished(), l.ring.now()) // Pending tells
 			runtime.Gosched()
 		}
-		if err := l.u.SyncCancel(token, 0); err == nil || errors.Is(err, unix.ETIME) {
+		switch _, errno := l.u.CancelNow(token, -1, 0, 0); errno {
+		case 0:
+			return true
+		case syscall.ENOENT, syscall.EALREADY:
+			l.miss(token)
 			return true
 		}
-		// It is over; or it is not taken; or Linux is older than 6.0.
+		// Linux is older than 6.0.
 	}
 	k := l.u.NextSQE()
 	if k == nil {
 		return false
 	}
-	*k = uring.SQE{Opcode: uring.OpAsyncCancel, Fd: -1, Addr: token, UserData: notOurs}
+	*k = uring.SQE{Opcode: uring.OpAsyncCancel, Fd: -1, Addr: token, UserData: token | request}
 	return true
 }
 

@@ -3,15 +3,15 @@ package aioring
 import (
 	"fmt"
 	"reflect"
-	"syscall"
 
 	"github.com/aioring/aioring/aio"
+	"github.com/aioring/aioring/internal/engine"
 )
 
 // Defaults and bounds of a ring.
 const (
 	// MaxEntries is the most submission queue entries a ring may have.
-	MaxEntries = 32768
+	MaxEntries = engine.MaxSQEntries
 	// DefaultMaxOps is how many operations may be alive at a time, from submission
 	// until their CQE is consumed, unless [WithMaxOps] says otherwise.
 	DefaultMaxOps = 65536
@@ -27,6 +27,7 @@ type options struct {
 	maxBytes int64
 	worker   bool
 	setup    SetupFlags
+	cqSize   int
 	locked   bool
 	lacks    []Opcode //nolint:unused,nolintlint // opcodes that an older Linux would not have; for tests
 }
@@ -91,42 +92,6 @@ func WithMaxBytes(n int64) Option {
 // when there is nothing to do.
 func WithWorker() Option {
 	return func(o *options) error { o.worker = true; return nil }
-}
-
-// SetupFlags are io_uring's set-up flags, for [WithSetup].
-type SetupFlags uint32
-
-// The set-up flags that a ring can have. Source: io_uring_setup(2).
-const (
-	SetupSQPoll       SetupFlags = 1 << 1  // a thread of the kernel submits
-	SetupSubmitAll    SetupFlags = 1 << 7  // a bad entry does not stop a submission; Linux 5.18
-	SetupCoopTaskrun  SetupFlags = 1 << 8  // completions wait for the next system call; Linux 5.19
-	SetupTaskrunFlag  SetupFlags = 1 << 9  // with SetupCoopTaskrun or SetupDeferTaskrun
-	SetupSingleIssuer SetupFlags = 1 << 12 // with WithLockedThread; Linux 6.0
-	SetupDeferTaskrun SetupFlags = 1 << 13 // with WithLockedThread and SetupSingleIssuer; Linux 6.1
-
-	tiedFlags  = SetupSingleIssuer | SetupDeferTaskrun
-	knownFlags = SetupSQPoll | SetupSubmitAll | SetupCoopTaskrun | SetupTaskrunFlag | tiedFlags
-)
-
-// WithSetup asks the uring kernel for these flags; on other kernels SetupSQPoll is
-// [WithWorker], and the others change nothing. SetupSingleIssuer and
-// SetupDeferTaskrun tie a ring to the thread that submits, and a goroutine moves
-// between threads: without [WithLockedThread] they are left out, and
-// Stats.Stripped says so. A combination that io_uring does not have is EINVAL from
-// [New].
-//
-// With SetupSQPoll a submission returns before the kernel has taken it: a
-// descriptor must stay open until the operation's CQE, and nothing stops a
-// submission.
-func WithSetup(flags SetupFlags) Option {
-	return func(o *options) error {
-		if unknown := flags &^ knownFlags; unknown != 0 {
-			return fmt.Errorf("aioring: unknown set-up flags %#x: %w", uint32(unknown), syscall.EINVAL)
-		}
-		o.setup = flags
-		return nil
-	}
 }
 
 // WithLockedThread is [WithWorker] whose goroutine is locked to its thread and is

@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/bits"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -58,6 +57,8 @@ type Ring struct {
 
 	entries entryTable               // the kept ones
 	wakers  atomic.Pointer[[]*Waker] // lent to a wakeList
+	waiters sync.Pool                // of *waiter
+	calls   sync.Pool                // of *call
 
 	worker     *ring.Parker   // the dedicated worker's, with WithWorker
 	background sync.WaitGroup // the dedicated worker
@@ -67,6 +68,10 @@ type Ring struct {
 	closed  atomic.Bool           // everything is over
 	failure atomic.Pointer[error] // why completions no longer come by themselves
 	closing chan struct{}         // holds a token while somebody closes: one at a time
+
+	disabled atomic.Bool // until Enable
+	alarm    alarm       // the owner's: wakes it for the engine's next deadline
+	notify   notifier
 
 	stat counters
 }
@@ -89,23 +94,25 @@ func New(entries int, opts ...Option) (*Ring, error) {
 			return nil, err
 		}
 	}
-	if entries < 1 || entries > MaxEntries {
-		return nil, fmt.Errorf("aioring: %d entries: %w", entries, syscall.EINVAL)
+	entries, completions, err := o.sizes(entries)
+	if err != nil {
+		return nil, err
 	}
-	entries = 1 << bits.Len(uint(entries-1))
 	r := &Ring{opts: o, eng: engine.New(o.maxOps, o.maxBytes), began: time.Now(), closing: make(chan struct{}, 1)}
 	r.ownHarvest = r.harvestLoop
 	r.sq.init(entries)
-	r.cq.init(2*entries, r.eng)
+	r.cq.init(completions, r.eng)
+	r.disabled.Store(o.setup&SetupRDisabled != 0)
+	r.alarm.init(r)
 	low, err := openLower(r)
 	if err != nil {
 		return nil, err
 	}
 	r.low = low
 	if r.direct, _ = low.(direct); r.direct == nil {
-		r.sq.share()
 		r.opts.locked = false
 		r.opts.worker = o.worker || o.setup&SetupSQPoll != 0
+		r.sq.share()
 	} else if !o.worker {
 		r.eng.AllowLent(entries)
 		r.sq.lent = make([]*engine.Op, entries)
@@ -150,6 +157,12 @@ func (r *Ring) kick() {
 
 // drive gives the engine turns while it is free and somebody asks for them.
 func (r *Ring) drive() {
+	if r.opts.locked {
+		if r.again.Load() {
+			r.wakeWorker() // it alone can do more than look
+		}
+		return
+	}
 	for n := 0; r.again.Load() && r.owner.TryLock(); n++ {
 		if n == turns {
 			// Enough done for others. The lock is let go first: the new owner
@@ -188,13 +201,14 @@ func (r *Ring) take(sqes int) {
 	}
 	r.low.settle()
 	now := r.now()
-	for sqes > 0 {
+	r.eng.Advance(now)
+	for sqes > 0 || r.eng.InChain() { // a batch pushed is there as a whole
 		n := r.sq.shared.PopBatch(r.batch[:])
 		if n == 0 {
 			break
 		}
 		for i := range n {
-			r.eng.Accept(&r.batch[i], now)
+			r.accept(&r.batch[i], now)
 		}
 		clear(r.batch[:n])
 		// After Accept has counted them in flight: see quiet.
@@ -207,6 +221,31 @@ func (r *Ring) take(sqes int) {
 	}
 }
 
+// accept gives the engine one SQE. The owner calls it.
+func (r *Ring) accept(sqe *SQE, now int64) (ok bool) {
+	if sqe.Opcode >= OpTimeout && sqe.Opcode <= OpLinkTimeout && sqe.OpFlags&TimeoutAbs != 0 {
+		r.readClocks()
+	}
+	op, ok := r.eng.Accept(sqe, now)
+	if op.Owner != nil {
+		if c, _ := op.Owner.(*call); c != nil {
+			if c.op = op; c.cancelled.Load() {
+				r.end(op)
+			}
+		}
+	}
+	return ok
+}
+
+// end asks for the end of one operation. The owner calls it.
+func (r *Ring) end(op *engine.Op) {
+	if r.direct != nil { // it is not the engine's
+		r.low.cancel(op)
+	} else if r.eng.End(op) {
+		r.low.cancel(op)
+	}
+}
+
 // start hands down what the engine releases. The owner calls it.
 func (r *Ring) start() {
 	for {
@@ -216,13 +255,17 @@ func (r *Ring) start() {
 					r.eng.Complete(op, -int32(syscall.ECANCELED))
 					continue
 				}
-				c.op = op
+			}
+			if op.SQE.Opcode == OpAsyncCancel { // by descriptor
+				r.seek(op)
+				continue
 			}
 			r.low.start(op)
 		}
 		r.low.flush()
+		r.cancelTargets()
 		r.low.settle() // refusals, and what was done at once
-		if !r.eng.HasReleased() {
+		if !r.eng.HasWork() {
 			return
 		}
 	}
@@ -232,57 +275,109 @@ func (r *Ring) start() {
 // concerns.
 func (r *Ring) release() {
 	var woken wakeList
-	r.deliver(&woken)
+	posted := r.deliver(&woken)
+	if r.eng.HasWork() {
+		r.again.Store(true) // the delivery itself ended a timeout, and something follows it
+	}
+	r.alarm.set(r.eng.NextDeadline())
 	r.owner.Unlock()
 	r.signal(&woken)
+	if posted > 0 {
+		r.notify.fire()
+	}
 	r.roomMade() // the submission ring was drained, Do's operations are over
 	if r.low.waiting() > 0 {
 		r.ensureHarvest()
 	}
 }
 
-// deliver hands out the final CQEs there are. The owner calls it.
-func (r *Ring) deliver(woken *wakeList) {
+// deliver hands out the CQEs there are, and returns how many went to the completion
+// queue. The owner calls it.
+func (r *Ring) deliver(woken *wakeList) (posted int) {
 	op := r.eng.NextCompleted()
 	if op == nil && !r.stopped.Load() && !r.expected() {
-		return
+		return 0
 	}
-	r.post(op, woken)
+	if r.cq.crowded() {
+		r.cq.collect()
+	}
+	if op != nil || r.direct == nil || r.stopped.Load() || r.awaited() || r.direct.ruled() {
+		r.cq.mu.Lock()
+	} else if !r.cq.mu.TryLock() {
+		return 0 // somebody is just taking them: not worth stopping for, with the engine
+	}
+	_, posted = r.post(op, true, woken)
+	r.cq.mu.Unlock()
+	return posted
 }
 
 // expected reports whether the engine's owner is to take completions from a kernel
-// that is a ring itself: because somebody waits and does not look for himself, or
-// because it is half full. Others do it when they look for a completion, and so on
-// a processor of their own while the owner submits.
+// that is a ring itself: because somebody waits and does not look for himself, because
+// there are many, because only the owner can, or because the owner harvests too.
+// Otherwise who looks for completions takes them, on another processor while the owner
+// submits.
 func (r *Ring) expected() bool {
-	if r.direct == nil || !r.direct.has() {
-		return false
-	}
-	return r.parked.Load()+r.bystanders.Load() > 0 || r.direct.crowded()
+	return r.direct != nil && r.direct.has() && (r.awaited() || r.direct.crowded() || r.opts.locked)
 }
+
+// awaited reports whether somebody waits who does not look for himself.
+func (r *Ring) awaited() bool { return r.parked.Load()+r.bystanders.Load() > 0 }
 
 // fetch takes completions from a kernel that is a ring itself. Anybody may call it.
 func (r *Ring) fetch() {
-	var woken wakeList
-	n := r.post(nil, &woken)
-	r.signal(&woken)
-	if n > 0 {
-		r.roomMade() // Do's operations are over
+	if r.direct != nil && r.takeIn() {
+		r.kick()
 	}
 }
 
-// post puts the final CQE of op, and of those completed after it, to where they
-// belong, and then those that a kernel which is a ring itself has. It returns how
-// many there were. Only the owner may have an op.
-func (r *Ring) post(op *engine.Op, woken *wakeList) (n uint64) {
+// bring is fetch that does not leave anything to the engine's owner of the moment.
+func (r *Ring) bring() {
+	if r.takeIn() {
+		r.own(func() {})
+	}
+}
+
+// takeIn is fetch of what concerns nobody but the engine's table. It reports whether
+// the rest is for the engine's owner.
+func (r *Ring) takeIn() (rest bool) {
+	var woken wakeList
 	if r.cq.crowded() {
 		r.cq.collect()
 	}
 	r.cq.mu.Lock()
+	n, posted := r.post(nil, false, &woken)
+	r.cq.mu.Unlock()
+	r.signal(&woken)
+	if posted > 0 {
+		r.notify.fire()
+	}
+	if n > 0 {
+		r.roomMade() // Do's operations are over
+	}
+	return r.direct.ruled()
+}
+
+// post puts the CQE of op, and of those completed after it, to where they belong, and
+// then those that a kernel which is a ring itself has. It returns how many operations
+// are over, and how many CQEs went to the completion queue. mine says that the engine is
+// the caller's: else there is no op. completionQueue.mu is held.
+func (r *Ring) post(op *engine.Op, mine bool, woken *wakeList) (n uint64, posted int) {
+	before := r.cq.posted()
 	for ; op != nil; op = r.eng.NextCompleted() {
+		if op.CQE.Flags&CQEMore != 0 {
+			if r.postMore(op) {
+				r.eng.Rearm(op, r.now())
+				continue
+			}
+			r.eng.Cut(op)
+		}
 		n++
 		switch owner := op.Owner.(type) {
 		case nil:
+			if op.Silent() {
+				r.eng.Free(op)
+				continue
+			}
 			r.cq.post(op)
 		case *call:
 			owner.end(op.CQE, woken)
@@ -294,20 +389,32 @@ func (r *Ring) post(op *engine.Op, woken *wakeList) (n uint64) {
 	}
 	if r.direct != nil {
 		var more uint64
-		*woken, more = r.direct.reap(*woken)
+		*woken, more = r.direct.reap(*woken, mine)
 		n += more
 	}
+	posted = int(r.cq.posted() - before)
 	if n > 0 {
-		r.eng.Delivered(int(n)) // after the posts: who finds the ring quiet finds them
 		r.stat.completed.Add(n)
-		r.cq.fire(woken)
+		r.eng.Delivered(int(n)) // after the posts: who finds the ring quiet finds them
 	}
+	r.cq.fire(woken)
 	if r.stopped.Load() && r.quiet() {
 		r.cq.fireAll(woken)
 		woken.end = true
 	}
+	return n, posted
+}
+
+// postMore posts a CQE of an operation that goes on, if there is room or can be made.
+// completionQueue.mu is held, but not throughout.
+func (r *Ring) postMore(op *engine.Op) bool {
+	if r.cq.postMore(op) {
+		return true
+	}
 	r.cq.mu.Unlock()
-	return n
+	r.cq.collect()
+	r.cq.mu.Lock()
+	return r.cq.postMore(op)
 }
 
 // quiet reports whether nothing is on its way: every operation pushed or
@@ -416,11 +523,11 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 	}
 	r.stop()
 	r.own(func() {
-		r.eng.CancelNew()
+		r.eng.CancelAll()
 		if r.direct != nil {
 			r.direct.quiesce()
 		}
-		r.each(r.low.cancel)
+		r.each(func(op *engine.Op) { r.low.cancel(op) })
 		r.low.settle()
 	})
 	if err := r.awaitQuiet(ctx); err != nil {
@@ -447,7 +554,8 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 	}
 	r.owner.Lock()
 	defer r.owner.Unlock()
-	return r.low.close()
+	r.alarm.stop()
+	return errors.Join(r.notify.close(), r.low.close())
 }
 
 // gone is why the ring takes nothing more.
@@ -476,9 +584,8 @@ func (r *Ring) fail(err error) {
 // held names what is under way.
 func (r *Ring) held(err error) *HeldError {
 	held := &HeldError{Err: err}
-	if r.direct != nil {
-		r.fetch()
-	}
+	r.own(func() {}) // what has come in is not held
+	r.fetch()
 	r.own(func() {
 		if r.closed.Load() {
 			return
@@ -486,10 +593,9 @@ func (r *Ring) held(err error) *HeldError {
 		if r.direct != nil {
 			// Whoever else is closing the ring has come so far, or will.
 			r.direct.stop()
-			r.eng.CancelNew()
+			r.eng.CancelAll()
 			r.direct.quiesce()
 		}
-		r.low.settle() // what has come in is not held
 		now := r.now()
 		r.each(func(op *engine.Op) { held.Held = append(held.Held, operation(op, now)) })
 	})

@@ -869,6 +869,52 @@ func TestNumberReusedAfterSubmit(t *testing.T) {
 	})
 }
 
+// A number that goes to another open file of the same inode is the other's, although
+// operations on the first still wait. Contract check 100.
+func TestNumberReusedForTheSameInode(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		if v.worker {
+			t.Skip("with a worker Submit does not fix the file, as with SQPOLL")
+		}
+		r := v.open(t, 8)
+		name := filepath.Join(t.TempDir(), "fifo")
+		if err := syscall.Mkfifo(name, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		open := func(mode int) int {
+			fd, err := syscall.Open(name, mode|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { syscall.Close(fd) })
+			return fd
+		}
+		fd, reader := open(syscall.O_RDWR), open(syscall.O_RDONLY)
+		if err := syscall.SetNonblock(fd, false); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 1)
+		aioring.PrepRead(r.GetSQE(), fd, got, 0)
+		submit(t, r, 1)
+		for _, write := range []int32{1, -int32(syscall.EBADF)} {
+			aioring.PrepWrite(r.GetSQE(), fd, []byte("x"), 0)
+			if submit(t, r, 1); write == 1 {
+				reap(t, r) // the read and the write
+			}
+			if c := reap(t, r); c.Res != write {
+				t.Errorf("a write: %d, want %d", c.Res, write)
+			}
+			if write == 1 {
+				aioring.PrepRead(r.GetSQE(), fd, got, 0) // waits while the number goes
+				submit(t, r, 1)
+				if err := dup2(reader, fd); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+}
+
 // Buffers that only the ring refers to stay alive and in place, whatever the
 // collector and the stacks do. Contract check 145.
 func TestBuffersSurviveTheCollector(t *testing.T) {

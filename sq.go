@@ -2,7 +2,8 @@ package aioring
 
 import (
 	"context"
-	"sync"
+	"runtime"
+	"slices"
 	"sync/atomic"
 	"syscall"
 
@@ -21,6 +22,8 @@ type submissionQueue struct {
 	mask    uint32
 	head    uint32 // the next to submit
 	tail    uint32 // the next to hand out
+
+	whole []SQE // the chain that is being published
 
 	shared *ring.MPSC[SQE]
 }
@@ -111,6 +114,9 @@ func (r *Ring) submit() (n int, stopped bool, err error) {
 	if r.stopped.Load() {
 		return 0, false, r.gone()
 	}
+	if r.disabled.Load() {
+		return 0, false, EBADFD
+	}
 	if r.sq.head == r.sq.tail {
 		r.kick() // as io_uring's does, it helps what is under way
 		return 0, false, nil
@@ -145,50 +151,88 @@ func (r *Ring) reserve(n int, bytes int64) error {
 	return err
 }
 
-// acceptOwn gives the engine the private entries, up to a bad one. The owner
-// calls it.
+// linkFlags make a chain of an SQE and the next.
+const linkFlags = FlagIOLink | FlagIOHardlink
+
+// chain measures the chain at the head of the private entries: how many there are of
+// it, and what they hold. The last of all ends it in any case.
+func (q *submissionQueue) chain() (n int, bytes int64) {
+	for at := q.head; at != q.tail; at++ {
+		sqe := &q.entries[at&q.mask]
+		n++
+		bytes += sqe.Bytes()
+		if sqe.Flags&linkFlags == 0 {
+			break
+		}
+	}
+	return n, bytes
+}
+
+// acceptOwn gives the engine the private entries, up to a bad one; of a chain all or
+// nothing. The owner calls it.
 func (r *Ring) acceptOwn() (n int, stopped bool, err error) {
 	q := &r.sq
 	now := r.now()
+	reserved := 0
 	for q.head != q.tail {
-		sqe := &q.entries[q.head&q.mask]
-		if r.reserve(1, sqe.Bytes()) != nil {
-			if n == 0 {
-				err = syscall.EAGAIN
+		if reserved == 0 {
+			var bytes int64
+			reserved, bytes = q.chain()
+			if err := r.reserve(reserved, bytes); err != nil {
+				stopped = true
+				if n == 0 {
+					return 0, true, r.refused(reserved, bytes)
+				}
+				break
 			}
-			stopped = true
-			break
 		}
-		_, ok := r.eng.Accept(sqe, now)
+		sqe := &q.entries[q.head&q.mask]
+		ok := r.accept(sqe, now)
 		*sqe = SQE{} // its buffers are the operation's now
 		q.head++
 		n++
-		if !ok && q.head != q.tail {
+		reserved--
+		if !ok && q.head != q.tail && r.opts.setup&SetupSubmitAll == 0 {
 			stopped = true
 			break
 		}
 	}
+	r.eng.EndChain()
 	r.stat.submitted.Add(uint64(n))
 	return n, stopped, err
 }
 
-// publish gives the private entries to the dedicated worker. When the worker is
-// behind and there is no room, this goroutine does its work.
+// refused is why there is no room for so many operations that belong together.
+func (r *Ring) refused(n int, bytes int64) error {
+	if n > r.opts.maxOps || n > 1 && r.opts.maxBytes > 0 && bytes > r.opts.maxBytes {
+		return ErrTooBig
+	}
+	return syscall.EAGAIN
+}
+
+// publish gives the private entries to the dedicated worker, each chain at once. When
+// the worker is behind and there is no room, this goroutine does its work.
 func (r *Ring) publish() (n int, stopped bool, err error) {
 	q := &r.sq
-	if r.direct != nil {
-		return r.publishAll()
-	}
 	for q.head != q.tail {
-		sqe := &q.entries[q.head&q.mask]
-		err := r.push(sqe)
+		members, bytes := q.chain()
+		q.whole = q.whole[:0]
+		for i := range members {
+			q.whole = append(q.whole, q.entries[(q.head+uint32(i))&q.mask])
+		}
+		q.whole[members-1].Flags &^= linkFlags // it must not join what is pushed next
+		err := r.push(q.whole, bytes)
 		if err == ErrFull {
 			r.own(func() {})
-			err = r.push(sqe)
+			err = r.push(q.whole, bytes)
 		}
+		if err == ErrFull && r.opts.locked {
+			err = r.pushLocked(q.whole, bytes)
+		}
+		clear(q.whole)
 		if err != nil && n == 0 {
 			if err == ErrFull {
-				err = syscall.EAGAIN
+				err = r.refused(members, bytes)
 			}
 			return 0, false, err
 		}
@@ -196,83 +240,51 @@ func (r *Ring) publish() (n int, stopped bool, err error) {
 			stopped = true
 			break
 		}
-		*sqe = SQE{}
-		q.head++
-		n++
+		for range members {
+			q.entries[q.head&q.mask] = SQE{}
+			q.head++
+		}
+		n += members
 	}
 	r.pushed()
 	return n, stopped, nil
 }
 
-// publishAll is publish to a kernel that is a ring itself, where a chain must not be
-// cut: all of them, or as many as there is room for.
-func (r *Ring) publishAll() (n int, stopped bool, err error) {
-	q := &r.sq
-	k, bytes := q.tail-q.head, int64(0)
-	for i := range k {
-		sqe := &q.entries[(q.head+i)&q.mask]
-		if r.reserve(1, sqe.Bytes()) != nil {
-			k = i
-			break
+// pushLocked is push that waits while it is for the locked thread to make room.
+func (r *Ring) pushLocked(sqes []SQE, bytes int64) error {
+	r.cq.pushing.Add(1)
+	defer r.cq.pushing.Add(-1)
+	for {
+		seen, untaken := r.cq.room.Load(), r.direct.untaken()
+		err := r.push(sqes, bytes)
+		if err != ErrFull || !untaken {
+			return err
 		}
-		bytes += sqe.Bytes()
+		r.pushed()
+		_ = r.awaitRoom(context.Background(), seen) // push tells
 	}
-	if k == 0 {
-		return 0, true, syscall.EAGAIN
-	}
-	first := int(q.head & q.mask)
-	sqes := q.entries[first:min(first+int(k), len(q.entries))]
-	more := q.entries[:int(k)-len(sqes)]
-	status := r.publishDirect(sqes, more)
-	if status == ring.Full {
-		r.own(func() {})
-		status = r.publishDirect(sqes, more)
-	}
-	if status == ring.Full { // it is another thread's to make room
-		r.cq.pushing.Add(1)
-		defer r.cq.pushing.Add(-1)
-		for status == ring.Full {
-			seen := r.cq.room.Load()
-			if status = r.publishDirect(sqes, more); status == ring.Full {
-				r.pushed()
-				_ = r.awaitRoom(context.Background(), seen) // the status tells
-			}
-		}
-	}
-	if status != ring.OK {
-		r.eng.Unreserve(int(k), bytes)
-		return 0, true, r.pushError(status)
-	}
-	clear(sqes)
-	clear(more)
-	q.head += k
-	r.pushed()
-	return int(k), q.head != q.tail, nil
 }
 
-// publishDirect publishes SQEs, and more after them, for which room is reserved, to a
-// kernel that is a ring itself.
-func (r *Ring) publishDirect(sqes, more []SQE) ring.Status {
-	n := len(sqes) + len(more)
-	op := r.eng.Lend(n)
-	op.Fill(sqes).Fill(more)
-	status := r.direct.push(op, n)
-	if status != ring.OK {
-		r.eng.Restore(op)
-	}
-	return status
-}
-
-// push publishes one SQE.
-func (r *Ring) push(sqe *SQE) error {
-	bytes := sqe.Bytes()
-	if err := r.reserve(1, bytes); err != nil {
+// push publishes SQEs, all or none, contiguous.
+func (r *Ring) push(sqes []SQE, bytes int64) error {
+	if err := r.reserve(len(sqes), bytes); err != nil {
 		return isFull(err)
 	}
-	r.intake.Add(1)
-	if status := r.sq.shared.Push(*sqe); status != ring.OK {
-		r.intake.Add(-1)
-		r.eng.Unreserve(1, bytes)
+	if r.direct != nil {
+		op := r.eng.Lend(len(sqes))
+		op.Fill(sqes)
+		if status := r.direct.push(op, len(sqes)); status != ring.OK {
+			r.eng.Restore(op)
+			r.eng.Unreserve(len(sqes), bytes)
+			r.kick() // as below
+			return r.pushError(status)
+		}
+		return nil
+	}
+	r.intake.Add(int64(len(sqes)))
+	if status := r.sq.shared.PushN(sqes); status != ring.OK {
+		r.intake.Add(-int64(len(sqes)))
+		r.eng.Unreserve(len(sqes), bytes)
 		r.kick() // a full ring wants draining; Close may have seen intake
 		return r.pushError(status)
 	}
@@ -302,41 +314,33 @@ func (r *Ring) Push(sqes ...SQE) error {
 	if r.stopped.Load() {
 		return r.gone()
 	}
+	if r.disabled.Load() {
+		return EBADFD
+	}
 	if len(sqes) == 0 {
 		return nil
+	}
+	if last := len(sqes) - 1; sqes[last].Flags&linkFlags != 0 {
+		// The chain ends here: it must not join what another pushes next.
+		sqes = slices.Clone(sqes)
+		sqes[last].Flags &^= linkFlags
 	}
 	var bytes int64
 	for i := range sqes {
 		bytes += sqes[i].Bytes()
 	}
-	if err := r.reserve(len(sqes), bytes); err != nil {
-		if len(sqes) > min(r.opts.maxOps, len(r.sq.entries)) || len(sqes) > 1 && r.opts.maxBytes > 0 && bytes > r.opts.maxBytes {
-			return ErrTooBig
-		}
-		return isFull(err)
+	if len(sqes) > len(r.sq.entries) || r.refused(len(sqes), bytes) == ErrTooBig {
+		return ErrTooBig
 	}
-	if r.direct != nil {
-		if status := r.publishDirect(sqes, nil); status != ring.OK {
-			r.eng.Unreserve(len(sqes), bytes)
-			r.kick() // as below
-			return r.pushError(status)
-		}
-		r.pushed()
-		return nil
-	}
-	r.intake.Add(int64(len(sqes)))
-	if status := r.sq.shared.PushN(sqes); status != ring.OK {
-		r.intake.Add(-int64(len(sqes)))
-		r.eng.Unreserve(len(sqes), bytes)
-		r.kick() // a full ring wants draining
-		return r.pushError(status)
+	if err := r.push(sqes, bytes); err != nil {
+		return err
 	}
 	r.pushed()
+	if r.direct != nil && r.cq.overflowed.Load() {
+		runtime.Gosched() // to those who reap, or their work piles up
+	}
 	return nil
 }
-
-// linkFlags are io_uring's IOSQE_IO_LINK and IOSQE_IO_HARDLINK.
-const linkFlags = 1<<2 | 1<<3
 
 // PushContext is Push that waits, until ctx ends, for the room that it lacks. Among
 // those who wait there is no order: a large batch may wait for long beside small
@@ -387,8 +391,6 @@ func (c *call) end(cqe engine.CQE, woken *wakeList) {
 	woken.add(&c.waiter)
 }
 
-var calls sync.Pool
-
 // Do runs one operation and returns its CQE, which nobody else sees. When the
 // operation failed, the error is an [*OpError]. Any goroutine may call it.
 //
@@ -400,23 +402,30 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 	if err := ctx.Err(); err != nil {
 		return CQE{}, err
 	}
-	c, _ := calls.Get().(*call)
+	c, _ := r.calls.Get().(*call)
 	if c == nil {
 		c = &call{waiter: waiter{ch: make(chan struct{}, 1)}}
 	}
-	defer calls.Put(c)
+	defer r.calls.Put(c)
 	c.cqe = CQE{}
 	c.fired.Store(false)
 	c.cancelled.Store(false)
 	engine.Own(&sqe, c)
+	sqe.Flags &^= linkFlags // there is nothing to link to
 	if err := r.PushContext(ctx, sqe); err != nil {
 		return CQE{}, err
 	}
+	if !c.fired.Load() {
+		r.fetch() // it may be over already
+	}
+	if ctx.Done() == nil && !c.fired.Load() && r.takeHarvest() {
+		c.harvesting.Store(true)
+		r.harvest(&c.waiter)
+		c.harvesting.Store(false)
+		r.dropHarvest()
+	}
 	r.parked.Add(1)
 	defer r.parked.Add(-1)
-	if r.direct != nil && !c.fired.Load() {
-		r.fetch() // it may be done already
-	}
 	if !c.fired.Load() {
 		r.ensureHarvest()
 	}
@@ -431,8 +440,8 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 				r.cq.mu.Lock() // under which it ends
 				defer r.cq.mu.Unlock()
 			}
-			if c.op != nil && c.op.Running() {
-				r.low.cancel(c.op)
+			if c.op != nil {
+				r.end(c.op)
 			}
 		})
 		<-c.ch

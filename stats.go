@@ -31,6 +31,7 @@ type Stats struct {
 	Singles   uint64 `json:"singles"`    // submitting calls for one job: fsync, and vectors before FreeBSD 14
 	Reaped    uint64 `json:"reaped"`     // jobs reaped by aio_return
 	Plain     uint64 `json:"plain"`      // operations run as plain calls on workers
+	Cached    uint64 `json:"cached"`     // reads on threads that the page cache answered in the submission
 	Fallbacks uint64 `json:"fallbacks"`  // those of them that AIO would not take
 	Held      uint64 `json:"held"`       // jobs that had to wait for room in the kernel
 	Again     uint64 `json:"again"`      // jobs refused with EAGAIN and put back
@@ -51,7 +52,7 @@ type Stats struct {
 
 // Stats reads the counters. Any goroutine may, also after Close.
 func (r *Ring) Stats() Stats {
-	r.takeIn()     // what the kernel has completed is not in flight
+	r.fetch()      // what the kernel has completed is not in flight
 	r.cq.collect() // what was consumed is not alive
 	s := Stats{
 		Kernel:    r.low.name(),

@@ -3,7 +3,6 @@ package aioring
 import (
 	"context"
 	"runtime"
-	"sync"
 	"sync/atomic"
 )
 
@@ -22,10 +21,13 @@ type waiter struct {
 	prev, next *waiter
 }
 
-var waiters = sync.Pool{New: func() any { return &waiter{ch: make(chan struct{}, 1)} }}
-
-func newWaiter(need uint64) *waiter {
-	w := waiters.Get().(*waiter)
+// newWaiter has a pool that is the ring's own: a channel made in a testing/synctest
+// bubble is of no use outside.
+func (r *Ring) newWaiter(need uint64) *waiter {
+	w, _ := r.waiters.Get().(*waiter)
+	if w == nil {
+		w = &waiter{ch: make(chan struct{}, 1)}
+	}
 	w.need = need
 	w.fired.Store(false)
 	return w
@@ -102,7 +104,7 @@ func (q *completionQueue) fire(woken *wakeList) {
 
 // fireAll moves every waiter to woken. q.mu is held.
 func (q *completionQueue) fireAll(woken *wakeList) {
-	for _, l := range [...]*waiterList{&q.waiters, &q.idlers, &q.pushers} {
+	for _, l := range [...]*waiterList{&q.waiters, &q.idlers, &q.pushers, &q.turns} {
 		for w := l.head; w != nil; w = l.head {
 			l.remove(w)
 			woken.add(w)
@@ -150,6 +152,8 @@ func (r *Ring) met(l *waiterList, need uint64) (bool, error) {
 	switch l {
 	case &r.cq.idlers:
 		return r.quiet(), nil
+	case &r.cq.turns:
+		return r.cq.turned.Load() != need || r.closed.Load(), nil
 	case &r.cq.pushers:
 		return r.cq.room.Load() != need || r.stopped.Load(), nil
 	}
@@ -190,19 +194,40 @@ func (r *Ring) awaitRoom(ctx context.Context, seen uint64) error {
 	return r.awaitIn(ctx, &r.cq.pushers, seen)
 }
 
-// roomMade says that a push may succeed which failed before.
+// awaitTurn waits until the engine had a turn since turned was read as seen. The caller
+// is counted in turning.
+func (r *Ring) awaitTurn(ctx context.Context, seen uint64) error {
+	return r.awaitIn(ctx, &r.cq.turns, seen)
+}
+
+// roomMade says that a push may succeed which failed before, and that the engine had a
+// turn.
 func (r *Ring) roomMade() {
 	q := &r.cq
-	// After the room was made: who is not counted yet will look for it.
-	if q.pushing.Load() == 0 || r.direct != nil && !r.direct.roomy() {
+	// After the room was made: who is not counted yet will look for it. With a kernel
+	// that is a ring itself there will be more, if it is not worth it yet.
+	var lists [2]*waiterList
+	if q.pushing.Load() > 0 && (r.direct == nil || r.direct.roomy()) {
+		q.room.Add(1)
+		lists[0] = &q.pushers
+	}
+	if q.turning.Load() > 0 {
+		q.turned.Add(1)
+		lists[1] = &q.turns
+	}
+	if lists[0] == nil && lists[1] == nil {
 		return
 	}
-	q.room.Add(1)
 	var woken wakeList
 	q.mu.Lock()
-	for w := q.pushers.head; w != nil; w = q.pushers.head {
-		q.pushers.remove(w)
-		woken.add(w)
+	for _, l := range lists {
+		if l == nil {
+			continue
+		}
+		for w := l.head; w != nil; w = l.head {
+			l.remove(w)
+			woken.add(w)
+		}
 	}
 	q.mu.Unlock()
 	r.signal(&woken)
@@ -224,10 +249,10 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 			return err
 		}
 	}
-	w := newWaiter(need)
+	w := r.newWaiter(need)
 	w.all = l != &r.cq.waiters
 	w.served = served
-	defer waiters.Put(w)
+	defer r.waiters.Put(w)
 	for {
 		r.cq.mu.Lock()
 		l.push(w)
@@ -238,7 +263,7 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 			r.leave(w)
 			return err
 		}
-		if ctx.Done() == nil && !w.served && r.takeHarvest() {
+		if ctx.Done() == nil && !served && r.takeHarvest() {
 			w.harvesting.Store(true)
 			r.harvest(w)
 			w.harvesting.Store(false)
@@ -309,7 +334,7 @@ func (r *Ring) dropHarvest() {
 	}
 	var woken wakeList
 	r.cq.mu.Lock()
-	for _, l := range [...]*waiterList{&r.cq.waiters, &r.cq.idlers, &r.cq.pushers} {
+	for _, l := range [...]*waiterList{&r.cq.waiters, &r.cq.idlers, &r.cq.pushers, &r.cq.turns} {
 		if w := l.head; w != nil && woken.head == nil {
 			l.remove(w)
 			woken.add(w) // it finds nothing, and the role free
@@ -366,7 +391,7 @@ func (r *Ring) harvest(w *waiter) {
 	}
 	bring := r.kick
 	if r.direct != nil {
-		bring = r.fetch
+		bring = r.bring
 	}
 	for looks := 0; !over(); looks++ {
 		if r.low.poll() > 0 {

@@ -42,6 +42,7 @@ func target(k *aio.FreeBSD) aiotest.Target {
 		New:       func(*testing.T) aio.Kernel { return k },
 		Osreldate: k.Osreldate(),
 		SetLimits: setLimits,
+		Sysctl:    sysctl,
 		Disk:      rawDisk,
 		Signals:   signals,
 	}
@@ -63,8 +64,8 @@ func rawDisk(t *testing.T, k aio.Kernel, kind aiotest.DiskKind) string {
 	if st, errno := k.Fstat(fd); errno != 0 || st.Type != aio.TypeDisk {
 		t.Skipf("%s is no disk", path)
 	}
-	// A virtio disk takes its buffers as they are, unless the kernel was told
-	// otherwise when it booted.
+	// Every disk of GEOM takes its buffers as they are, unless the kernel was told
+	// otherwise when it booted. Source: FreeBSD sys/geom/geom_dev.c, g_dev_taste.
 	unmapped, err := unix.SysctlUint32("vfs.unmapped_buf_allowed")
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +94,11 @@ func signals(t *testing.T, _ aio.Kernel, want ...unix.Signal) <-chan unix.Signal
 		}
 	}()
 	return caught
+}
+
+func sysctl(_ aio.Kernel, name string) (int, error) {
+	v, err := aio.ReadSysctl(name)
+	return int(v), err
 }
 
 // setLimits writes the sysctls that differ, as root may.

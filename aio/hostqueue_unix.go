@@ -170,8 +170,14 @@ func (q *hostQueue) change(kev *Kevent) Errno {
 	if kev.Flags&(EvAdd|EvOneshot) != EvAdd|EvOneshot {
 		return EINVAL
 	}
-	for fd >= len(q.files) {
-		q.files = append(q.files, hostFile{})
+	if fd >= len(q.files) {
+		// The table grows for what is open, not for any number that is named.
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+			return errnoOf(err)
+		}
+		for fd >= len(q.files) {
+			q.files = append(q.files, hostFile{})
+		}
 	}
 	f := &q.files[fd]
 	was := *f

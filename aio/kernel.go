@@ -78,6 +78,11 @@ type Kernel interface {
 	// not woken.
 	CloseKqueue(kq int) Errno
 
+	// Signal has every Kevent that is asleep return EINTR, in all queues of the
+	// process: the only way to end one whose queue has no number any more. Other calls
+	// that sleep may end likewise, or go on.
+	Signal()
+
 	// Limits reads the limits in force now. With an error come those that were
 	// known before of what may not be read now, as in a sandbox: all of them may be
 	// out of date, and the kernel's refusals tell.

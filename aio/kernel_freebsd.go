@@ -26,6 +26,7 @@ const (
 	sysAioCancel       = 316
 	sysAioError        = 317
 	sysAioWaitcomplete = 359
+	sysThrKill         = 433
 	sysAioFsync        = 465
 	sysAioMlock        = 543
 	sysKevent          = 560

@@ -642,9 +642,9 @@ func (b *Batch) Settle(j *Job) {
 	j.Buf, j.Bufs = nil, nil
 }
 
-// Cancel asks for the end of a job. It reports whether the job has ended, or is
-// certain to end, with ECANCELED; if not, its own result comes.
-func (b *Batch) Cancel(j *Job) bool {
+// Cancel asks for the end of a job. Cancelled: it has ended, or is certain to end,
+// with ECANCELED. NotCancelled: it goes on to its own result. AllDone: it has that.
+func (b *Batch) Cancel(j *Job) aio.CancelStatus {
 	switch j.place {
 	case waiting:
 		b.waiting.Delete(j)
@@ -652,12 +652,17 @@ func (b *Batch) Cancel(j *Job) bool {
 		j.place = nowhere
 		j.Errno = aio.ECANCELED
 		b.cfg.Done(j)
-		return true
+		return aio.Cancelled
 	case inKernel:
 		status, errno := b.cfg.Kernel.Cancel(j.Fd, b.slab.Block(int(j.slot)))
-		return errno == 0 && status == aio.Cancelled
+		if errno != 0 {
+			return aio.NotCancelled
+		}
+		return status
+	case fresh:
+		return aio.NotCancelled
 	}
-	return false
+	return aio.AllDone
 }
 
 // Close releases the control blocks. No job may be in the kernel.

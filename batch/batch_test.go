@@ -696,13 +696,13 @@ func TestCancelInEachPlace(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		job  *Job
-		want bool
+		want aio.CancelStatus
 	}{
-		{"not flushed", added, false},
-		{"active", active, false},
-		{"queued", queued, true},
-		{"finished", finished, false},
-		{"waiting", waits, true},
+		{"not flushed", added, aio.NotCancelled},
+		{"active", active, aio.NotCancelled},
+		{"queued", queued, aio.Cancelled},
+		{"finished", finished, aio.AllDone},
+		{"waiting", waits, aio.Cancelled},
 	} {
 		if got := r.Cancel(c.job); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
@@ -718,12 +718,12 @@ func TestCancelInEachPlace(t *testing.T) {
 		t.Errorf("%d reaped, want the queued and the finished", n)
 	}
 	for name, j := range map[string]*Job{"done": finished, "cancelled": queued, "cancelled while it waited": waits} {
-		if r.Cancel(j) {
+		if r.Cancel(j) == aio.Cancelled {
 			t.Errorf("%s: cancelled after its end", name)
 		}
 	}
 	r.settle()
-	if r.Cancel(finished) || r.Cancel(waits) {
+	if r.Cancel(finished) != aio.AllDone || r.Cancel(waits) != aio.AllDone {
 		t.Error("cancelled after Settle")
 	}
 	gate.Open()
@@ -750,7 +750,7 @@ func TestCancelOfWaitingJobsKeepsTheOthersInOrder(t *testing.T) {
 	jobs := r.addN(9)
 	r.Flush()
 	for i := 2; i < 9; i += 2 {
-		if !r.Cancel(jobs[i]) {
+		if r.Cancel(jobs[i]) != aio.Cancelled {
 			t.Fatalf("job %d", i)
 		}
 	}

@@ -18,10 +18,10 @@ const hopCapacity = 1024
 // BenchmarkHop hands b.N items from the producers to one consumer: the time of an
 // item is that of the whole way, from the producer's memory to the consumer's.
 //
-// Everyone waits in the way natural to the queue. A channel blocks. The two
-// others refuse when they are full, and their producers yield and try again;
-// xsync's has nothing but that for its consumer too, ours has a [ring.Parker], which
-// sleeps when there is nothing, as a channel's receiver does.
+// Everyone waits in the way natural to the queue. A channel blocks, at both ends.
+// xsync's refuses when it is full or empty, and has nothing for those who wait but to
+// yield and try again. Ours refuses too, and has a [ring.Parker]: the consumer sleeps
+// there when there is nothing, the producers in turn when there is no room.
 // Ours also gives a consumer what is there in batches, and takes batches: of 1
 // and of 16. A channel and xsync's queue have no call for a batch.
 func BenchmarkHop(b *testing.B) {
@@ -125,48 +125,71 @@ func hopXsync(b *testing.B, producers int) (sum uint64) {
 	return sum
 }
 
+// hopQueue is our queue with those who wait at it.
+type hopQueue struct {
+	*ring.MPSC[hopItem]
+	some  ring.Parker // where the consumer waits for something to take
+	room  ring.Parker // where producers wait for room, who has the turn
+	turn  sync.Mutex
+	taken int // by the consumer, since it last woke producers
+}
+
+func newHopQueue() *hopQueue { return &hopQueue{MPSC: ring.NewMPSC[hopItem](hopCapacity)} }
+
+// awaitRoom waits until half of the queue is free: to sleep and wake for every few
+// items would cost more than the items.
+func (q *hopQueue) awaitRoom() {
+	q.turn.Lock()
+	q.room.Wait(func() bool { return q.Len() <= hopCapacity/2 })
+	q.turn.Unlock()
+}
+
+// consume takes n items.
+func (q *hopQueue) consume(n int) (sum uint64) {
+	dst := make([]hopItem, 64)
+	some := func() bool { return !q.Empty() }
+	for n > 0 {
+		took := q.PopBatch(dst)
+		// Half of the queue was taken since, or all of it: there is room for a sleeper.
+		if q.taken += took; took == 0 || q.taken >= hopCapacity/2 {
+			q.taken = 0
+			q.room.Wake()
+		}
+		if took == 0 {
+			q.some.Wait(some)
+		}
+		for i := range dst[:took] {
+			sum += dst[i][0]
+		}
+		n -= took
+	}
+	return sum
+}
+
 func hopSingly(b *testing.B, producers int) (sum uint64) {
-	q := ring.NewMPSC[hopItem](hopCapacity)
-	p := new(ring.Parker)
+	q := newHopQueue()
 	hopRun(b, producers, func(items *[hopBurst]hopItem, n int) {
 		for i := range n {
 			for q.Push(items[i%hopBurst]) != ring.OK {
-				runtime.Gosched()
+				q.awaitRoom()
 			}
-			p.Wake()
+			q.some.Wake()
 		}
-	}, func() { sum = hopConsume(b, q, p) })
+	}, func() { sum = q.consume(b.N) })
 	return sum
 }
 
 func hopInBatches(b *testing.B, producers int) (sum uint64) {
-	q := ring.NewMPSC[hopItem](hopCapacity)
-	p := new(ring.Parker)
+	q := newHopQueue()
 	hopRun(b, producers, func(items *[hopBurst]hopItem, n int) {
 		for n > 0 {
 			batch := items[:min(hopBurst, n)]
 			for q.PushN(batch) != ring.OK {
-				runtime.Gosched()
+				q.awaitRoom()
 			}
-			p.Wake()
+			q.some.Wake()
 			n -= len(batch)
 		}
-	}, func() { sum = hopConsume(b, q, p) })
-	return sum
-}
-
-func hopConsume(b *testing.B, q *ring.MPSC[hopItem], p *ring.Parker) (sum uint64) {
-	dst := make([]hopItem, 64)
-	ready := func() bool { return !q.Empty() }
-	for got := 0; got < b.N; {
-		n := q.PopBatch(dst)
-		if n == 0 {
-			p.Wait(ready)
-		}
-		for i := range dst[:n] {
-			sum += dst[i][0]
-		}
-		got += n
-	}
+	}, func() { sum = q.consume(b.N) })
 	return sum
 }

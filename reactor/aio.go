@@ -92,6 +92,9 @@ func (a *Aio[S]) ClearReady(ev Event) bool {
 
 // Into ends the Aio and hands the source back, deregistered. An event of it that
 // comes later is dropped, a waiter gets ErrReleased.
+//
+// The late event of a list is deleted by its array's address: a list that was ended
+// while it ran wants another array for its next submission to this driver.
 func (a *Aio[S]) Into() S {
 	if a.ended.CompareAndSwap(false, true) {
 		a.cleanup.Stop()

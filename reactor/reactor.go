@@ -23,8 +23,9 @@ import (
 // batchSize is how many events one kevent call fetches at most.
 const batchSize = 256
 
-// wakeIdent is the ident of the reactor's own EVFILT_USER event.
-const wakeIdent = 0
+// idents numbers the reactors' own EVFILT_USER events: the queue of another reactor
+// has no event with this one's ident, by which it is told from this one's.
+var idents atomic.Uintptr
 
 // Queues is what a reactor needs of a kernel: every [aio.Kernel] has it, and on
 // systems with another kernel [aio.HostQueues].
@@ -64,8 +65,14 @@ type Reactor struct {
 	asleep atomic.Uint32
 
 	trigger [1]aio.Kevent // what Wake sends; never changed
+	probe   [1]aio.Kevent // what Check sends: a change of the same event that changes nothing
 
-	wakers atomic.Int64 // inside Wake: Close waits for them
+	wakers atomic.Int64 // inside Wake or Check: Close waits for them
+
+	// lost is why the queue is no longer there, 0 while it is; inside is 1 while
+	// Sleep is in the kernel. Who loses the queue stores lost and then looks at inside,
+	// a sleeper the other way round: either it does not sleep, or it is interrupted.
+	lost, inside atomic.Uint32
 
 	polls, sleeps, wakes, fetched, fired, readied, stale atomic.Uint64
 }
@@ -103,14 +110,16 @@ func New(k Queues) (*Reactor, error) {
 	}
 	// Added here, triggered by changes of their own: a trigger in the change that
 	// adds the event does not fire, and one that repeats EvClear is lost.
-	add := []aio.Kevent{{Ident: wakeIdent, Filter: aio.FilterUser, Flags: aio.EvAdd | aio.EvClear}}
+	ident := idents.Add(1)
+	add := []aio.Kevent{{Ident: ident, Filter: aio.FilterUser, Flags: aio.EvAdd | aio.EvClear}}
 	if _, errno := k.Kevent(kq, add, nil, 0); errno != 0 {
 		_ = k.CloseKqueue(kq)
 		return nil, fmt.Errorf("kevent: add EVFILT_USER: %w", errno)
 	}
 	began := time.Now()
 	r := &Reactor{kernel: k, kq: kq, clock: func() int64 { return int64(time.Since(began)) }}
-	r.trigger[0] = aio.Kevent{Ident: wakeIdent, Filter: aio.FilterUser, Fflags: aio.NoteTrigger}
+	r.trigger[0] = aio.Kevent{Ident: ident, Filter: aio.FilterUser, Fflags: aio.NoteTrigger}
+	r.probe[0] = aio.Kevent{Ident: ident, Filter: aio.FilterUser}
 	return r, nil
 }
 
@@ -168,7 +177,7 @@ const never = math.MaxInt64
 // fetch calls kevent, leaves out the reactor's own wake-up events, and makes notices
 // of what is no job's.
 func (r *Reactor) fetch(timeout time.Duration) []aio.Kevent {
-	n, errno := r.kernel.Kevent(r.kq, nil, r.events[:], timeout)
+	n, errno := r.kevent(timeout)
 	r.failed = 0
 	if errno != 0 {
 		n = 0
@@ -187,6 +196,22 @@ func (r *Reactor) fetch(timeout time.Duration) []aio.Kevent {
 	}
 	r.fetched.Add(uint64(len(kept)))
 	return kept
+}
+
+// kevent fetches, unless the queue is known to be lost.
+func (r *Reactor) kevent(timeout time.Duration) (n int, errno aio.Errno) {
+	if timeout != 0 {
+		r.inside.Store(1) // publishes to lose that somebody may be asleep
+		defer r.inside.Store(0)
+	}
+	if errno = aio.Errno(r.lost.Load()); errno != 0 {
+		return 0, errno
+	}
+	n, errno = r.kernel.Kevent(r.kq, nil, r.events[:], timeout)
+	if lost := aio.Errno(r.lost.Load()); errno == aio.EINTR && lost != 0 {
+		errno = lost
+	}
+	return n, errno
 }
 
 // Err is why the last Poll or Sleep failed: the queue is no longer there. It is for
@@ -210,16 +235,65 @@ func (r *Reactor) Wake() {
 		return
 	}
 	r.wakes.Add(1)
-	_, _ = r.kernel.Kevent(r.kq, r.trigger[:], nil, 0) // a change that cannot fail: the event is there
+	_ = r.touch(r.trigger[:])
+}
+
+// Check asks whether the queue is still there. It is lost when somebody else has
+// closed it, by its number: nobody is told of that, and who is asleep in it sleeps on.
+// Wake, which has to do with the queue, and Check find out. When they do, the sleeper
+// returns, and it and every later Poll and Sleep have an error in Err.
+//
+// The number may be another queue's by now; that is noticed too. What is not is a
+// loss while nobody wakes, checks or sleeps anew: that nobody had to. Any goroutine
+// may call it.
+func (r *Reactor) Check() error {
+	r.wakers.Add(1)
+	defer r.wakers.Add(-1)
+	if errno := r.touch(r.probe[:]); errno != 0 {
+		return fmt.Errorf("kevent: %w", errno)
+	}
+	return nil
+}
+
+// touch makes a change of the reactor's own event, which can fail in one way: the
+// event is not there, nor is its queue then.
+func (r *Reactor) touch(own []aio.Kevent) aio.Errno {
+	errno := aio.Errno(r.lost.Load())
+	if errno == 0 {
+		if _, errno = r.kernel.Kevent(r.kq, own, nil, 0); errno != 0 {
+			r.lose(errno)
+		}
+	}
+	return errno
+}
+
+// lose notes that the queue is lost and gets out whoever is asleep in it: the queue
+// itself lives until then, but nothing leads to it any more. A signal does, to
+// whichever thread it is, and to the others for nothing.
+func (r *Reactor) lose(errno aio.Errno) {
+	if !r.lost.CompareAndSwap(0, uint32(errno)) {
+		return
+	}
+	k, ok := r.kernel.(interface{ Signal() })
+	// More than once: the first signal may come a moment before the thread sleeps, if
+	// the number is another queue's.
+	for pause := time.Microsecond; ok && r.inside.Load() != 0; pause = min(2*pause, time.Millisecond) {
+		k.Signal()
+		time.Sleep(pause)
+	}
 }
 
 // Close closes the kqueue. Nobody may be in Poll or Sleep, and no job may be
 // unreaped: its event would never come. A Wake under way is waited for: the
-// number of the kqueue may soon be another's.
+// number of the kqueue may soon be another's. If it was lost, it may be that already,
+// and is not closed.
 func (r *Reactor) Close() error {
 	r.asleep.Store(0)
 	for r.wakers.Load() > 0 {
 		runtime.Gosched()
+	}
+	if err := r.Check(); err != nil {
+		return fmt.Errorf("close kqueue: %w", err)
 	}
 	if errno := r.kernel.CloseKqueue(r.kq); errno != 0 {
 		return fmt.Errorf("close kqueue: %w", errno)

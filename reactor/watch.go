@@ -55,10 +55,12 @@ func (r *Reactor) AddFd(fd int, events Events, token uint64) (Watch, aio.Errno) 
 		return Watch{}, aio.EBADF
 	}
 	r.mu.Lock()
-	for fd >= len(r.watches) {
-		r.watches = append(r.watches, watch{})
+	// The table grows when the kernel knows the number, not for any that is named.
+	var first watch
+	w := &first
+	if fd < len(r.watches) {
+		w = &r.watches[fd]
 	}
-	w := &r.watches[fd]
 	if w.events != 0 {
 		r.mu.Unlock()
 		return Watch{}, aio.EEXIST
@@ -80,6 +82,12 @@ func (r *Reactor) AddFd(fd int, events Events, token uint64) (Watch, aio.Errno) 
 	}
 	if errno == 0 {
 		r.concerns.Add(1)
+	}
+	if w == &first && errno != aio.EBADF {
+		for fd >= len(r.watches) {
+			r.watches = append(r.watches, watch{})
+		}
+		r.watches[fd] = first
 	}
 	r.mu.Unlock()
 	if atOnce {

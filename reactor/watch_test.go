@@ -5,6 +5,7 @@ package reactor
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -279,10 +280,13 @@ func TestAddFdRefusals(t *testing.T) {
 			fd     int
 			events Events
 			want   aio.Errno
-		}{{in, In, aio.EEXIST}, {in, 0, aio.EINVAL}, {in, Hup, aio.EINVAL}, {-1, In, aio.EBADF}, {9999, In, aio.EBADF}} {
+		}{{in, In, aio.EEXIST}, {in, 0, aio.EINVAL}, {in, Hup, aio.EINVAL}, {-1, In, aio.EBADF}, {9999, In, aio.EBADF}, {math.MaxInt32, In | Out, aio.EBADF}} {
 			if w, errno := r.AddFd(c.fd, c.events, 2); errno != c.want || w != (Watch{}) {
 				t.Errorf("AddFd(%d, %#x): %v, %v, want %v", c.fd, c.events, w, errno, c.want)
 			}
+		}
+		if len(r.watches) > 9999 {
+			t.Errorf("%d places for numbers that are not open", len(r.watches))
 		}
 		if r.RemoveFd(Watch{}) {
 			t.Error("the zero Watch was removed")

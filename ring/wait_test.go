@@ -147,8 +147,11 @@ func TestWakeWithNobodyAsleepLeavesNothing(t *testing.T) {
 		var p Parker
 		p.Wake() // before the first wait: no channel yet
 		var done atomic.Bool
-		go func() { done.Store(true); p.Wake() }()
-		p.Wait(done.Load)
+		go p.Wait(done.Load)
+		synctest.Wait()
+		done.Store(true)
+		p.Wake()
+		synctest.Wait()
 		for range 3 {
 			p.Wake()
 		}

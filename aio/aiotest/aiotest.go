@@ -36,6 +36,10 @@ type Target struct {
 	// cases that need it.
 	SetLimits func(k aio.Kernel, l aio.Limits) error
 
+	// Sysctl reads a sysctl by its name. nil skips the cases about those that
+	// aio.Limits has not.
+	Sysctl func(k aio.Kernel, name string) (int, error)
+
 	// Disk gives the path of a raw disk that may be overwritten, "" if there is none
 	// of this kind. nil: there is none at all.
 	Disk func(t *testing.T, k aio.Kernel, kind DiskKind) (path string)
@@ -85,6 +89,7 @@ func table() []testCase {
 		closeCases,
 		listCases(),
 		limitCases,
+		sysctlCases,
 		descriptorCases(),
 		socketCases(),
 		diskCases,

@@ -138,6 +138,36 @@ var closeCases = []testCase{
 		}
 		r.reap(j, 8, 0)
 	}},
+	{name: "close/of the queue, and a signal ends the sleep", source: "FreeBSD sys/kern/kern_thr.c, sys_thr_kill; kern_event.c, kqueue_scan", run: func(r *rig) {
+		r.secondThread()
+		kq, errno := r.k.Kqueue()
+		r.want("kqueue", errno, 0)
+		done := make(chan aio.Errno, 1)
+		go func() {
+			_, errno := r.k.Kevent(kq, nil, make([]aio.Kevent, 1), -1)
+			done <- errno
+		}()
+		for start := time.Now(); time.Since(start) < 20*time.Millisecond; {
+			runtime.Gosched() // the sleeper has its time to fall asleep
+		}
+		r.want("close of the queue", r.k.CloseKqueue(kq), 0)
+		// It may come too early for a sleeper that is late; who is later still finds
+		// no queue.
+		for start := time.Now(); ; {
+			r.k.Signal()
+			select {
+			case errno := <-done:
+				if errno != aio.EINTR && errno != aio.EBADF {
+					r.Errorf("kevent: %s", errno.String())
+				}
+				return
+			case <-time.After(time.Millisecond):
+			}
+			if time.Since(start) > patience {
+				r.Fatal("the sleeper sleeps on")
+			}
+		}
+	}},
 	{name: "close/of the queue of a list", source: "FreeBSD sys/kern/kern_event.c, kqueue_drain", run: func(r *rig) {
 		kq, errno := r.k.Kqueue()
 		r.want("kqueue", errno, 0)

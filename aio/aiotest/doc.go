@@ -17,6 +17,7 @@
 //	close.go        descriptors and queues closed under a job
 //	list.go         lio_listio and its event
 //	limits.go       the caps, and lists that meet them
+//	sysctl.go       the gauges, and limits by their other names
 //	descriptor.go   what AIO is for
 //	transfer.go     results
 //	fsync.go        aio_fsync

@@ -3,6 +3,8 @@
 package aiotest
 
 import (
+	"golang.org/x/sys/unix"
+
 	"github.com/aioring/aioring/aio"
 )
 
@@ -270,6 +272,40 @@ var limitCases = []testCase{
 		_, errno = r.list(aio.ListNoWait, nil, jobs[:2]...)
 		r.want("lio_listio as long as the limit", errno, 0)
 		r.reapAll(1, jobs[:2]...)
+	}},
+	{name: "limits/no more jobs of a process run at once than max_aio_per_proc", source: "FreeBSD sys/kern/vfs_aio.c, aio_selectjob", alone: true, run: func(r *rig) {
+		r.secondThread()
+		r.setLimits(func(l *aio.Limits) { l.EnableUnsafe, l.MaxPerProc = true, 2 })
+		// Two writes that fill their pipes: what comes out shows that daemons have them.
+		var readers []int
+		var stuck []*job
+		for range 2 {
+			reader, writer := r.pipe()
+			j := r.write(writer, 0, repeat("p", 1<<20))
+			r.start(j)
+			fds := []unix.PollFd{{Fd: int32(reader), Events: unix.POLLIN}}
+			for n := 0; n == 0; {
+				n, _ = unix.Poll(fds, int(patience.Milliseconds()))
+				n = max(n, 0) // EINTR
+			}
+			readers, stuck = append(readers, reader), append(stuck, j)
+		}
+		fd := r.file(8)
+		third := r.read(fd, 0, 8)
+		r.start(third)
+		r.roundTrip()
+		r.wantCancel(fd, third.cb, aio.Cancelled)
+		r.wantReturn(third, -1, aio.ECANCELED)
+		r.setLimits(func(l *aio.Limits) { l.MaxPerProc = 3 })
+		again := r.read(fd, 0, 8)
+		r.start(again)
+		r.reap(again, 8, 0)
+		for i, j := range stuck {
+			r.want("aio_error of a write that found no room", r.k.Error(j.cb), aio.EINPROGRESS)
+			r.wantCancel(int(j.cb.Fd), j.cb, aio.NotCancelled)
+			r.receive(readers[i], 1<<20)
+			r.reap(j, 1<<20, 0)
+		}
 	}},
 	{name: "limits/more jobs than daemons all finish", source: "FreeBSD sys/kern/vfs_aio.c, aio_selectjob", alone: true, run: func(r *rig) {
 		jobs := r.reads(4 * r.limits().MaxProcs)

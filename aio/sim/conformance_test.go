@@ -36,6 +36,7 @@ func TestConformance(t *testing.T) {
 					k.(*sim.Kernel).SetLimits(l)
 					return nil
 				},
+				Sysctl:  sysctl,
 				Disk:    newDisk,
 				Signals: signals,
 				Stall:   c.stall,
@@ -61,6 +62,7 @@ func TestConformanceStepped(t *testing.T) {
 							k.(*sim.Kernel).SetLimits(l)
 							return nil
 						},
+						Sysctl:   sysctl,
 						Stall:    stall,
 						Progress: func(k aio.Kernel) { k.(*sim.Kernel).Step() },
 						Now:      func(k aio.Kernel) time.Time { return k.(*sim.Kernel).System().Time() },
@@ -85,9 +87,17 @@ func newProcess(t *testing.T, cfg sim.Config) *sim.Kernel {
 	return k
 }
 
+func sysctl(k aio.Kernel, name string) (int, error) {
+	v, errno := k.(*sim.Kernel).System().Sysctl(name)
+	if errno != 0 {
+		return 0, errno
+	}
+	return v, nil
+}
+
 // newDisk is a disk of the process's machine.
 func newDisk(t *testing.T, k aio.Kernel, kind aiotest.DiskKind) string {
-	d, err := k.(*sim.Kernel).System().NewDisk(t.TempDir(), sim.DiskConfig{Size: 8 << 20, Mapped: kind == aiotest.DiskMapped})
+	d, err := k.(*sim.Kernel).System().NewDevice(t.TempDir(), sim.DeviceConfig{Size: 8 << 20, Mapped: kind == aiotest.DiskMapped})
 	if err != nil {
 		t.Fatal(err)
 	}

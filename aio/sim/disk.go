@@ -3,377 +3,480 @@
 package sim
 
 import (
-	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/aioring/aioring/aio"
 )
 
-// DiskConfig describes a disk. The zero value is one of 64 MiB without a cache,
-// as a virtio disk of FreeBSD has its limits.
-type DiskConfig struct {
-	Size       int64 // bytes, a multiple of SectorSize
-	SectorSize int   // of the media, 512 or a multiple of it
-	MaxRequest int   // maxphys: the most bytes of one element, 1 MiB
-	MaxJob     int   // si_iosize_max: the most bytes of one job, 1 MiB
-	Mapped     bool  // needs its buffers mapped, so that each element takes one of vfs.aio.max_buf_aio
-	Cache      bool  // has a volatile write cache, see Flush and PowerCut
-}
-
-// Disk is a disk device of the model: a file of the host of which AIO thinks that
-// it is a disk, by whatever descriptor. Its jobs are requests to the device itself,
-// under a disk's own rules, and no daemon takes part.
+// Disk is a disk in memory with a file system on it, for programs whose files must
+// survive a power cut. It remembers what was synced and what was not, and
+// [Disk.CrashClone] is what a power cut would leave: of the rest any part.
 //
-// Calls of other packages on the descriptors see a file. What they write is not in
-// the cache but on the disk.
-// Source: FreeBSD sys/kern/vfs_aio.c, aio_qbio and aio_biowakeup;
-// sys/geom/geom_io.c, g_io_check.
+// A program works on it in two ways, at the same time if it likes: by calls as
+// package os has them ([Disk.OpenFile]), or through a ring, for it is a [Volume]:
+//
+//	disk := sim.NewDisk(sim.DiskConfig{})
+//	kernel := sim.New(sim.Config{Volume: disk})
+//	ring, err := aioring.New(64, aioring.WithAIO(kernel))
+//	fd, errno := kernel.Open("log", os.O_RDWR|os.O_CREATE)
+//
+// What holds after a power cut, and nothing else:
+//
+//   - Bytes and size of a file are as of its last sync, of whatever kind. Each sector
+//     written since has what it had then, or what any later write put there (of a
+//     sector written often, one of the last few), whatever became of the others;
+//     the size is that of then or after any later write or truncation.
+//   - A file's name is its directory's. Creations, renames and removals hold when the
+//     directory is synced: open it and sync it. A file synced under a name that was
+//     not may be gone.
+//   - A change of a name that was not synced has happened or not, whatever became of
+//     other names; of one name the changes keep their order. A rename is one
+//     change, in both its directories: nobody finds the file under neither name, and
+//     a sync of either holds for both.
+//
+// That is what POSIX leaves open and file systems use in part. What works here
+// works on those; what fails here may work on one of them.
+//
+// A Disk draws nothing by itself: the same calls in the same order give the same
+// disk, and the same seed the same images of it, on every system. The order is the
+// program's: calls of one goroutine have one, operations of a ring that are awaited one
+// by one have, and so have those of a ring on a kernel in stepped mode that one
+// goroutine drives by SubmitAndWait and PeekCQE or their kin. Several operations at a
+// time on a kernel in threaded mode, or calls of several goroutines, reach the disk in
+// an order of that run. Every image is a possible one then too, but the next run may
+// have others.
+//
+// Names are paths with slashes, absolute or not: there is one root. There are
+// regular files and directories, no links, no permissions and no times. Any
+// goroutine may call everything.
 type Disk struct {
-	s      *System
-	cfg    DiskConfig
-	id     diskID
-	path   string
-	mu     sync.Mutex
-	before map[int64][]byte // by sector: what was there at the last Flush
+	cfg DiskConfig
+
+	mu      sync.Mutex
+	root    *node
+	lastID  uint64
+	used    int64
+	seq     uint64            // of changes, to files and names
+	pending []*change         // to names, not synced, in order
+	latest  map[entry]*change // of these, the last of each name
+	moved   *change           // and the last that moved a directory
+	ops     int               // how many calls have changed something, or synced
+	limit   int               // when so many were made the power is cut; -1 never
+	off     bool              // it was
+	missed  string            // the call that it was cut before
+	damage  []string          // what CrashClone did to this one
 }
 
-type diskID struct{ dev, ino uint64 }
+// DiskConfig describes a [Disk]. The zero value has sectors of 512 bytes and no end.
+type DiskConfig struct {
+	SectorSize int   // what is written whole or not at all, in bytes
+	Capacity   int64 // of all files, in bytes: beyond it writes fail with ENOSPC
+}
 
-// blockSize is what the length of every element must be a multiple of, whatever
-// the sectors are (v_bufobj.bo_bsize of devfs).
-const blockSize = 512
+// NewDisk makes an empty disk.
+func NewDisk(cfg DiskConfig) *Disk {
+	if cfg.SectorSize <= 0 {
+		cfg.SectorSize = 512
+	}
+	d := &Disk{cfg: cfg, limit: -1, latest: make(map[entry]*change)}
+	d.root = d.newNode(true)
+	return d
+}
 
-// NewDisk makes a disk in a folder of the host.
-func (s *System) NewDisk(dir string, cfg DiskConfig) (*Disk, error) {
-	set := func(p *int, v int) {
-		if *p == 0 {
-			*p = v
+// entry is a name in a directory.
+type entry struct {
+	dir  *node
+	name string
+}
+
+// change is one creation, removal or rename that no sync has made durable.
+type change struct {
+	what  string
+	sets  []set
+	after []*change // earlier ones that it takes for granted
+	done  bool      // durable by now
+}
+
+// set gives a name to a file, or to none.
+type set struct {
+	entry
+	to *node
+}
+
+// begin is the beginning of every call that changes something: where the power may
+// be cut. d.mu is held.
+func (d *Disk) begin(what string, name string, where ...int64) aio.Errno {
+	if !d.off && d.ops == d.limit {
+		d.off, d.missed = true, what+" "+name
+		for _, v := range where {
+			d.missed += fmt.Sprint(" ", v)
 		}
 	}
-	set(&cfg.SectorSize, blockSize)
-	set(&cfg.MaxRequest, 1<<20)
-	set(&cfg.MaxJob, 1<<20)
-	if cfg.Size == 0 {
-		cfg.Size = 64 << 20
+	if d.off {
+		return aio.EIO
 	}
-	if cfg.SectorSize%blockSize != 0 || cfg.Size%int64(cfg.SectorSize) != 0 || cfg.SectorSize <= 0 || cfg.Size <= 0 {
-		return nil, fmt.Errorf("sim: a disk of %d bytes in sectors of %d", cfg.Size, cfg.SectorSize)
-	}
-	f, err := os.CreateTemp(dir, "disk")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, errno := fstat(int(f.Fd()))
-	err = f.Truncate(cfg.Size)
-	if errno != 0 {
-		err = errno
-	}
-	if err != nil {
-		return nil, errors.Join(err, os.Remove(f.Name()))
-	}
-	d := &Disk{s: s, cfg: cfg, id: diskID{st.Dev, st.Ino}, path: f.Name(), before: make(map[int64][]byte)}
-	s.disks.Store(d.id, d)
-	return d, nil
+	d.ops++
+	return 0
 }
 
-// Path is the name to open the disk by.
-func (d *Disk) Path() string { return d.path }
-
-// Remove takes the device away. Its descriptors name a file from then on; jobs in
-// flight end as they would.
-func (d *Disk) Remove() error {
-	d.s.disks.Delete(d.id)
-	return os.Remove(d.path)
-}
-
-// Flush makes what was written survive a power cut, as DIOCGFLUSH does.
-func (d *Disk) Flush() {
-	d.mu.Lock()
-	clear(d.before)
-	d.mu.Unlock()
-}
-
-// PowerCut empties the cache: each sector written since the last Flush gets back
-// what it had then, unless keep says that the disk got as far as writing it. keep
-// is asked about the offset of each, in order; nil keeps none. It returns how many
-// sectors have lost what was written.
-func (d *Disk) PowerCut(keep func(offset int64) bool) (lost int, err error) {
-	f, err := os.OpenFile(d.path, os.O_WRONLY, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
+// Ops is how many calls so far have changed something, or were syncs: each may be the
+// one that the power is cut before.
+func (d *Disk) Ops() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var offsets []int64
-	for off := range d.before {
-		offsets = append(offsets, off)
+	return d.ops
+}
+
+// CutPowerAfter cuts the power when n more calls have changed something, or have
+// synced: from then on every call fails with EIO and nothing changes any more. A
+// program that goes on nevertheless does so in vain. 0 cuts it before the next.
+func (d *Disk) CutPowerAfter(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.limit = d.ops + max(n, 0)
+}
+
+// PowerIsCut reports whether the power has been cut.
+func (d *Disk) PowerIsCut() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.off
+}
+
+// split is a path's components.
+func split(name string) []string {
+	name = path.Clean("/" + name)[1:]
+	if name == "" {
+		return nil
 	}
-	slices.Sort(offsets)
-	for _, off := range offsets {
-		if keep != nil && keep(off) {
+	return strings.Split(name, "/")
+}
+
+// walk finds the file of a path. d.mu is held.
+func (d *Disk) walk(parts []string) (*node, aio.Errno) {
+	n := d.root
+	for _, part := range parts {
+		if !n.dir {
+			return nil, aio.ENOTDIR
+		}
+		if n = n.entries[part]; n == nil {
+			return nil, aio.ENOENT
+		}
+	}
+	return n, 0
+}
+
+// parent finds the directory of a path, and the last component. The root has none:
+// EBUSY. d.mu is held.
+func (d *Disk) parent(name string) (e entry, errno aio.Errno) {
+	parts := split(name)
+	if len(parts) == 0 {
+		return e, aio.EBUSY
+	}
+	e.name = parts[len(parts)-1]
+	e.dir, errno = d.walk(parts[:len(parts)-1])
+	if errno == 0 && !e.dir.dir {
+		errno = aio.ENOTDIR
+	}
+	return e, errno
+}
+
+// apply makes a change to names, for programs; a sync makes it for good. d.mu is
+// held.
+func (d *Disk) apply(what string, sets ...set) {
+	c := &change{what: what, sets: sets}
+	follow := func(earlier *change) {
+		if earlier != nil && !earlier.done {
+			c.after = append(c.after, earlier)
+		}
+	}
+	for _, s := range sets {
+		follow(d.latest[s.entry])
+		d.latest[s.entry] = c
+		if old := s.dir.entries[s.name]; old != nil {
+			old.named = false
+			defer d.drop(old)
+		}
+		if s.to == nil {
+			delete(s.dir.entries, s.name)
+		} else {
+			s.dir.entries[s.name] = s.to
+		}
+	}
+	for _, s := range sets {
+		if s.to == nil {
 			continue
 		}
-		if _, err := f.WriteAt(d.before[off], off); err != nil {
-			return lost, err
+		s.to.named, s.to.name = true, s.name
+		if s.to.dir && len(sets) > 1 {
+			// In their order, or two of them might hide each in the other.
+			follow(d.moved)
+			d.moved = c
 		}
-		lost++
 	}
-	clear(d.before)
-	return lost, nil
+	d.pending = append(d.pending, c)
 }
 
-// Unflushed is how many sectors a power cut may lose.
-func (d *Disk) Unflushed() int {
+// syncNames makes durable what was done to a directory's names, and what that takes
+// for granted. d.mu is held.
+func (d *Disk) syncNames(dir *node) {
+	needed := make(map[*change]bool)
+	for _, c := range slices.Backward(d.pending) {
+		if !needed[c] && !slices.ContainsFunc(c.sets, func(s set) bool { return s.dir == dir }) {
+			continue
+		}
+		needed[c] = true
+		for _, earlier := range c.after {
+			needed[earlier] = true
+		}
+	}
+	d.pending = slices.DeleteFunc(d.pending, func(c *change) bool {
+		if !needed[c] {
+			return false
+		}
+		c.done, c.after = true, nil
+		for _, s := range c.sets {
+			s.commit(s.dir.synced)
+			if d.latest[s.entry] == c {
+				delete(d.latest, s.entry)
+			}
+		}
+		return true
+	})
+}
+
+// commit does it in a table of names.
+func (s set) commit(names map[string]*node) {
+	if s.to == nil {
+		delete(names, s.name)
+	} else {
+		names[s.name] = s.to
+	}
+}
+
+// drop gives back the room of a file that has no name and that nobody has open. Its
+// bytes stay, as long as a power cut may bring the name back. d.mu is held.
+func (d *Disk) drop(n *node) {
+	if !n.named && n.opens == 0 {
+		d.used -= int64(len(n.data))
+	}
+}
+
+// open finds or makes a file. d.mu is held.
+func (d *Disk) open(name string, flag int) (*node, aio.Errno) {
+	if d.off {
+		return nil, aio.EIO
+	}
+	n, errno := d.walk(split(name))
+	switch {
+	case errno == 0 && flag&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL:
+		return nil, aio.EEXIST
+	case errno == 0 && n.dir && flag&(os.O_WRONLY|os.O_RDWR) != 0:
+		return nil, aio.EISDIR
+	case errno == aio.ENOENT && flag&os.O_CREATE != 0:
+		e, errno := d.parent(name)
+		if errno == 0 {
+			errno = d.begin("create", name)
+		}
+		if errno != 0 {
+			return nil, errno
+		}
+		n = d.newNode(false)
+		d.apply("create "+name, set{e, n})
+	case errno != 0:
+		return nil, errno
+	}
+	n.opens++
+	return n, 0
+}
+
+// Open implements [Volume]. A directory can be opened too, for its sync.
+func (d *Disk) Open(name string, flag int) (Inode, aio.Errno) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.before)
+	n, errno := d.open(name, flag)
+	if errno != 0 {
+		return nil, errno
+	}
+	return n, 0
 }
 
-// disk is the disk that a file is, or nil.
-func (s *System) disk(st aio.FileStat) *Disk {
-	if d, ok := s.disks.Load(diskID{st.Dev, st.Ino}); ok {
-		return d.(*Disk)
+// Mkdir makes a directory, as os.Mkdir does.
+func (d *Disk) Mkdir(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e, errno := d.parent(name)
+	switch {
+	case errno != 0:
+	case e.dir.entries[e.name] != nil:
+		errno = aio.EEXIST
+	default:
+		if errno = d.begin("mkdir", name); errno == 0 {
+			d.apply("mkdir "+name, set{e, d.newNode(true)})
+		}
+	}
+	return pathError("mkdir", name, errno)
+}
+
+// Rename gives a file or directory another name, and replaces what has that, as
+// os.Rename does.
+func (d *Disk) Rename(from, to string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old, errno := d.parent(from)
+	var n *node
+	if errno == 0 {
+		if n = old.dir.entries[old.name]; n == nil {
+			errno = aio.ENOENT
+		}
+	}
+	var dst entry
+	if errno == 0 {
+		dst, errno = d.parent(to)
+	}
+	if errno == 0 {
+		errno = mayReplace(n, dst.dir.entries[dst.name])
+	}
+	switch {
+	case errno != 0:
+	case dst == old:
+		return nil
+	case n.dir && within(dst.dir, n):
+		errno = aio.EINVAL
+	default:
+		if errno = d.begin("rename", from+" to "+to); errno == 0 {
+			d.apply("rename "+from+" to "+to, set{dst, n}, set{old, nil})
+		}
+	}
+	if errno != 0 {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: errno.Host()}
 	}
 	return nil
 }
 
-// asDisk corrects what the host says of a disk: it is a character device.
-func (s *System) asDisk(st *hostStat) {
-	if st.disk = s.disk(st.FileStat); st.disk != nil {
-		st.charDevice, st.vnode, st.safe = true, true, false
-		st.Type, st.Rdev = aio.TypeDisk, st.Ino
-	}
-}
-
-// isDisk reports whether a descriptor is a disk's.
-func (s *System) isDisk(fd int) bool {
-	st, errno := fstat(fd)
-	return errno == 0 && s.disk(st.FileStat) != nil
-}
-
-// backend is the last step of a submission: who takes the job.
-// Source: FreeBSD sys/kern/vfs_aio.c, aio_queue_file; sys_socket.c, soo_aio_queue.
-func (c *call) backend(j *job, st *hostStat) aio.Errno {
+// mayReplace reports why n may not take the place of another.
+// Source: rename(2).
+func mayReplace(n, old *node) aio.Errno {
 	switch {
-	case st.Type == aio.TypeSocket:
-		if isListening(int(j.fd)) {
-			return aio.EINVAL
-		}
+	case old == nil || old == n:
 		return 0
-	case st.disk != nil && st.disk.takes(j, c.k.sys.limits.MaxBuf):
-		j.direct = true
-		return 0
-	case st.safe:
-		return 0
-	case !c.k.sys.limits.EnableUnsafe:
-		return aio.EOPNOTSUPP
-	}
-	if s := c.k.sys; s.kernel.warnings > 0 {
-		s.kernel.warnings--
-		if t := s.tracer; t != nil {
-			t.begin(s, c.k, "console: is attempting to use unsafe AIO requests").end()
-		}
+	case n.dir && !old.dir:
+		return aio.ENOTDIR
+	case !n.dir && old.dir:
+		return aio.EISDIR
+	case len(old.entries) > 0:
+		return aio.ENOTEMPTY
 	}
 	return 0
 }
 
-// takes reports whether a job goes to the device itself: what does not is a
-// daemon's, and as daemons may hang on devices it is refused.
-func (d *Disk) takes(j *job, maxBuf int) bool {
-	if j.sync() || j.foffset {
-		return false
+// within reports whether a directory is another, or in it.
+func within(n, dir *node) bool {
+	if n == dir {
+		return true
 	}
-	n := 0
-	for _, piece := range j.pieces() {
-		n++
-		if n > maxBuf || piece.Len%blockSize != 0 || piece.Len > uintptr(d.cfg.MaxRequest) {
-			return false
+	for _, sub := range dir.entries {
+		if sub.dir && within(n, sub) {
+			return true
 		}
 	}
-	return j.nbytes <= uintptr(d.cfg.MaxJob)
+	return false
 }
 
-// pieces are the elements of a job, one for a plain one.
-func (j *job) pieces() []aio.Iovec {
-	if j.op&opVectored == 0 {
-		j.iov = append(j.iov[:0], aio.Iovec{Base: j.buf, Len: j.nbytes})
-	}
-	return j.iov
-}
-
-// claim takes what a job needs of the process's mapped buffers, and finds out
-// about addresses that are none. Then the buffers from there on are never given
-// back: that is how the kernel does it.
-func (k *Kernel) claim(j *job) aio.Errno {
-	n := len(j.pieces())
-	if j.file.disk.cfg.Mapped {
-		if k.buffers+n > k.sys.limits.MaxBuf {
-			return aio.EAGAIN
-		}
-		k.buffers += n
-	}
-	for i, piece := range j.pieces() {
-		if piece.Len > 0 && uintptr(piece.Base) < minPointer {
-			if j.file.disk.cfg.Mapped {
-				k.buffers -= i
-			}
-			return aio.EFAULT
-		}
-	}
-	return 0
-}
-
-// start gives an accepted job to whoever runs it.
-func (s *System) start(j *job) {
-	switch {
-	case j.direct:
-		j.state = active
-		if len(j.pieces()) == 0 {
-			// Nothing is asked of the device, so nothing ever ends the job.
-			j.k.report(Stuck, j.name(), "a job of no elements on a disk, which never ends")
-			j.state = endless
-			return
-		}
-		if s.stepped != nil {
-			s.takeStepped(j, false)
-			return
-		}
-		s.servers++
-		go s.request(j)
-	case j.socket():
-		s.queueSocket(j)
-	default:
-		s.schedule(j)
-	}
-}
-
-// request is the way of a job through the device, one request for each element.
-// Source: FreeBSD sys/kern/vfs_aio.c, aio_biowakeup.
-func (s *System) request(j *job) {
-	d := j.file.disk
-	moved, failure := d.transfer(j, nil)
-	effect := j.k.ask(func() Op { return opOfJob(j, Result) })
-	effect.wait()
-	if effect.Errno != 0 {
-		failure = effect.Errno
-	}
-	s.lock()
-	s.finishDirect(j, moved, failure)
-	s.servers--
-	s.quiet.Broadcast()
-	s.unlock()
-}
-
-// finishDirect ends a job that no daemon had.
-func (s *System) finishDirect(j *job, moved int, errno aio.Errno) {
-	if j.file.disk.cfg.Mapped {
-		j.k.buffers -= len(j.pieces())
-	}
-	j.k.finish(j, moved, errno)
-}
-
-// transfer moves every element, also after one that failed. A fault at Start is
-// asked of each, by its own offset and length, unless whole was asked for before.
-func (d *Disk) transfer(j *job, whole *Effect) (moved int, failure aio.Errno) {
-	offset := j.offset
-	for _, piece := range j.pieces() {
-		op := opOfJob(j, Start)
-		op.Offset, op.Bytes = offset, piece.Len
-		var effect Effect
-		if whole != nil {
-			effect = *whole
-		} else {
-			effect = j.k.askThere(func() Op { return op })
-			effect.wait()
-		}
-		n, errno := 0, effect.Errno
-		if errno == 0 {
-			length := piece.Len
-			if effect.limited {
-				length = min(length, effect.Limit)
-			}
-			n, errno = d.one(j, view[byte](piece.Base, int(length)), offset, int64(piece.Len))
-		}
-		moved += n
-		if errno != 0 {
-			if j.k.feat.lastErrno {
-				failure = errno
-			} else {
-				failure |= errno
-			}
-		}
-		offset += int64(piece.Len)
-	}
-	return moved, failure
-}
-
-// one is one request to the device, which wants length bytes and moves p.
-// Source: FreeBSD sys/geom/geom_io.c, g_io_check.
-func (d *Disk) one(j *job, p []byte, offset, length int64) (int, aio.Errno) {
-	sector := int64(d.cfg.SectorSize)
-	switch {
-	case offset%sector != 0 || length%sector != 0:
-		return 0, aio.EINVAL
-	case offset < 0 || offset > d.cfg.Size:
-		return 0, aio.EIO
-	}
-	p = p[:min(int64(len(p)), d.cfg.Size-offset)]
-	if len(p) == 0 {
-		return 0, 0
-	}
-	t := transfer{fd: j.file.host, write: j.write(), offset: offset}
+// Remove takes away a file's name, or an empty directory, as os.Remove does. The file
+// lives on where it is open.
+func (d *Disk) Remove(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if j.write() && d.cfg.Cache {
-		if errno := d.remember(j.file.host, offset, int64(len(p))); errno != 0 {
-			return 0, errno
+	e, errno := d.parent(name)
+	if errno == 0 {
+		switch n := e.dir.entries[e.name]; {
+		case n == nil:
+			errno = aio.ENOENT
+		case len(n.entries) > 0:
+			errno = aio.ENOTEMPTY
+		default:
+			if errno = d.begin("remove", name); errno == 0 {
+				d.apply("remove "+name, set{e, nil})
+			}
 		}
 	}
-	return t.plain(p)
+	return pathError("remove", name, errno)
 }
 
-// remember keeps what the sectors hold that are written for the first time since
-// the last Flush.
-func (d *Disk) remember(fd int, offset, length int64) aio.Errno {
-	sector := int64(d.cfg.SectorSize)
-	for at := offset; at < offset+length; at += sector {
-		if _, ok := d.before[at]; ok {
-			continue
-		}
-		old := make([]byte, sector)
-		t := transfer{fd: fd, offset: at}
-		if _, errno := t.plain(old); errno != 0 {
-			return errno
-		}
-		d.before[at] = old
+// ReadDir lists a directory's names, sorted.
+func (d *Disk) ReadDir(name string) ([]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, errno := d.walk(split(name))
+	switch {
+	case d.off:
+		errno = aio.EIO
+	case errno == 0 && !n.dir:
+		errno = aio.ENOTDIR
 	}
-	return 0
+	if errno != 0 {
+		return nil, pathError("readdir", name, errno)
+	}
+	return sortedNames(n.entries), nil
 }
 
-// run is a job on a disk that a daemon got, with enable_unsafe: an ordinary read
-// or write of the device, which goes by the device's rules too.
-// Source: FreeBSD sys/kern/kern_physio.c, physio.
-func (d *Disk) run(j *job) (int, aio.Errno) {
-	moved := 0
-	offset := j.offset
-	for _, piece := range j.pieces() {
-		if piece.Len > 0 && uintptr(piece.Base) < minPointer {
-			return -1, aio.EFAULT
-		}
-		n, errno := d.one(j, view[byte](piece.Base, int(piece.Len)), offset, int64(piece.Len))
-		if errno != 0 {
-			return -1, errno
-		}
-		moved += n
-		offset += int64(n)
-		if n < int(piece.Len) {
-			break
+func sortedNames(entries map[string]*node) []string {
+	names := make([]string, 0, len(entries))
+	for name := range entries {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// ReadFile is a file's content.
+func (d *Disk) ReadFile(name string) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, errno := d.walk(split(name))
+	switch {
+	case d.off:
+		errno = aio.EIO
+	case errno == 0 && n.dir:
+		errno = aio.EISDIR
+	}
+	if errno != 0 {
+		return nil, pathError("read", name, errno)
+	}
+	return slices.Clone(n.data), nil
+}
+
+// Sync makes everything durable, as sync(2) does that waits.
+func (d *Disk) Sync() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if errno := d.begin("sync", "everything"); errno != 0 {
+		return pathError("sync", "/", errno)
+	}
+	for len(d.pending) > 0 {
+		d.syncNames(d.pending[0].sets[0].dir)
+	}
+	var all func(n *node)
+	all = func(n *node) {
+		n.settle()
+		for _, sub := range n.entries {
+			all(sub)
 		}
 	}
-	return moved, 0
+	all(d.root)
+	return nil
+}
+
+func pathError(op, name string, errno aio.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: name, Err: errno.Host()}
 }

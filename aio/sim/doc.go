@@ -23,6 +23,9 @@
 //	for k.Step() {
 //	}
 //
+// For programs whose files must survive a power cut there is [Disk], and [EachCrash]
+// which cuts the power at every point of a run.
+//
 // One file holds one concern:
 //
 //	system.go   what all processes of one machine share: caps, run queue, the lock
@@ -40,19 +43,23 @@
 //	gate.go     holding and stepping jobs
 //	misuse.go   what the caller did wrong, and the exit of the process
 //	process.go  fork, exec, the end of all jobs
+//	soaiod.go   the daemons of sockets
 //	step.go     stepped mode: the scheduler
 //	clock.go    real and virtual time, alarms
 //	own.go      descriptors of the model's own, and plain calls on them
 //	memory.go   Volume, what they lie on; files in memory
+//	disk.go     Disk, a Volume with directories that a power cut treats as it likes:
+//	            inode.go its files, diskfile.go calls as package os has them,
+//	            crash.go what a power cut leaves, and tests of a program against it
 //	sysctl.go   the sysctls, by name
 //	trace.go    histories
-//	socket.go, disk.go, watch.go, level.go    what is no file
+//	socket.go, device.go, watch.go, level.go  what is no file
 //	filter.go, timer.go, signal.go            the other filters, and SIGEV_SIGNAL
 //	table.go    the intrusive containers
 //
 // Block devices of the host count as character devices; disks are those of
-// [System.NewDisk]. In memory there are regular files only, and things that never
-// say anything ([Kernel.OpenMute]).
+// [System.NewDevice]. In memory there are regular files, directories on a [Disk], and
+// things that never say anything ([Kernel.OpenMute]).
 //
 // Where the model knowingly differs from the kernel, over descriptors of the host:
 // which open file a number has is told by number, file and flags (see file); in

@@ -32,9 +32,9 @@ type hostStat struct {
 	writable   bool // opened for writing
 	path       bool // opened with O_PATH
 	charDevice bool
-	vnode      bool  // has a vnode: a file, a device, a named pipe; not a socket, not a pipe
-	safe       bool  // a daemon never hangs on it: a regular file or a directory
-	disk       *Disk // what it is, if a disk of the model
+	vnode      bool    // has a vnode: a file, a device, a named pipe; not a socket, not a pipe
+	safe       bool    // a daemon never hangs on it: a regular file or a directory
+	disk       *Device // what it is, if a disk of the model
 }
 
 func (a *hostStat) same(b hostStat) bool { return a.FileStat == b.FileStat && a.flags == b.flags }

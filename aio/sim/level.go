@@ -149,6 +149,16 @@ func isStream(fd int) bool {
 	return err == nil && v == unix.SOCK_STREAM
 }
 
+// isLocalStream reports whether a socket is of the local kind and a stream.
+func isLocalStream(fd int) bool {
+	if !isStream(fd) {
+		return false
+	}
+	at, err := unix.Getsockname(fd)
+	_, local := at.(*unix.SockaddrUnix)
+	return err == nil && local
+}
+
 // cannotSend reports whether a stream socket was shut down for writing. Sending
 // nothing tells.
 func cannotSend(fd int) bool {

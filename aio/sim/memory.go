@@ -9,8 +9,8 @@ import (
 )
 
 // Volume is what lies below the model's own files: names, and inodes with bytes.
-// It is the seam for a disk that crashes, fills up or rots. [NewMemory] is the
-// plain one.
+// It is the seam for a disk that crashes, fills up or rots, as [Disk] does.
+// [NewMemory] is the plain one.
 //
 // Open is called by one goroutine at a time. Nothing here may call the Kernel.
 // Errors are FreeBSD's.
@@ -21,7 +21,8 @@ type Volume interface {
 }
 
 // Inode is one file of a [Volume]. The model never writes, truncates or syncs one
-// while anything else of it is under way; reads come together.
+// while anything else of it is under way; reads come together. One that is not a
+// regular file has a method Type() aio.FileType that says so.
 type Inode interface {
 	// ID is the number that Fstat gives, no other file's as long as this one is
 	// open, and the same on every host.

@@ -99,6 +99,9 @@ func (k *Kernel) Open(name string, flag int) (fd int, errno aio.Errno) {
 		return -1, errno
 	}
 	o := &OpenFile{inode: inode, id: inode.ID(), typ: aio.TypeRegular, appends: flag&os.O_APPEND != 0}
+	if other, ok := inode.(interface{ Type() aio.FileType }); ok {
+		o.typ = other.Type()
+	}
 	switch flag & (os.O_RDONLY | os.O_WRONLY | os.O_RDWR) {
 	case os.O_RDONLY:
 		o.readable = true
@@ -134,13 +137,18 @@ func (k *Kernel) OpenMute(typ aio.FileType) (fd int, errno aio.Errno) {
 	return k.table.add(&OpenFile{id: mute | s.mutes, typ: typ, readable: true, writable: true}), 0
 }
 
+// OwnFiles reports whether descriptors are the model's own: [Kernel.Open] makes them,
+// and to the host they mean nothing.
+func (k *Kernel) OwnFiles() bool { return k.table != nil }
+
 // Pread is pread(2), a plain call that does not go through AIO. As any, it waits
-// for a writer that has the file; in stepped mode by making steps.
+// for a writer that has the file; in stepped mode by making steps. At an offset of
+// -1 it is read(2), at the descriptor's own position.
 func (k *Kernel) Pread(fd int, p []byte, off int64) (int, aio.Errno) {
 	return k.plainCall(fd, p, off, false)
 }
 
-// Pwrite is pwrite(2).
+// Pwrite is pwrite(2), and at an offset of -1 write(2).
 func (k *Kernel) Pwrite(fd int, p []byte, off int64) (int, aio.Errno) {
 	return k.plainCall(fd, p, off, true)
 }
@@ -185,13 +193,13 @@ func (k *Kernel) plainCall(fd int, p []byte, off int64, write bool) (n int, errn
 			kind = alone
 		}
 		switch {
-		case off < 0:
+		case off < -1:
 			errno = aio.EINVAL
 		case write && !f.writable || !write && !f.readable:
 			errno = aio.EBADF
 		default:
 			errno = f.with(kind, func() (errno aio.Errno) {
-				t := transfer{fd: f.host, open: f.open, write: write, offset: off}
+				t := transfer{fd: f.host, open: f.open, write: write, stream: off == -1, offset: off}
 				n, errno = t.plain(p)
 				return errno
 			})

@@ -44,14 +44,15 @@ func (p Profile) OSRelDate() int {
 
 // features is what one version does otherwise than another.
 type features struct {
-	vectoredLists bool      // LIO_READV and LIO_WRITEV in a list (14.0, review D31627)
-	foffset       bool      // LIO_FOFFSET in a list (14.1)
-	keepUdata     bool      // EV_KEEPUDATA means something
-	kernelInfo    bool      // the third of the kernel's words is written
-	noVectors     bool      // aio_readv and aio_writev are unknown system calls (12)
-	noDataSync    bool      // aio_fsync knows O_SYNC only (12)
-	lastErrno     bool      // of several requests of a job to a disk, the last to fail says why; else all errnos are ORed (review D38611)
-	notKqueue     aio.Errno // a descriptor that is no kqueue, where one is wanted
+	vectoredLists  bool      // LIO_READV and LIO_WRITEV in a list (14.0, review D31627)
+	foffset        bool      // LIO_FOFFSET in a list (14.1)
+	keepUdata      bool      // EV_KEEPUDATA means something
+	kernelInfo     bool      // the third of the kernel's words is written
+	noVectors      bool      // aio_readv and aio_writev are unknown system calls (12)
+	noDataSync     bool      // aio_fsync knows O_SYNC only (12)
+	lastErrno      bool      // of several requests of a job to a disk, the last to fail says why; else all errnos are ORed (review D38611)
+	deafToShutdown bool      // a read of a local stream does not hear of the peer's SHUT_WR (15)
+	notKqueue      aio.Errno // a descriptor that is no kqueue, where one is wanted
 }
 
 func (p Profile) features() features {
@@ -63,5 +64,5 @@ func (p Profile) features() features {
 	case V14:
 		return features{vectoredLists: true, foffset: true, lastErrno: true, notKqueue: aio.EBADF}
 	}
-	return features{vectoredLists: true, foffset: true, keepUdata: true, lastErrno: true, notKqueue: aio.EINVAL}
+	return features{vectoredLists: true, foffset: true, keepUdata: true, lastErrno: true, deafToShutdown: true, notKqueue: aio.EINVAL}
 }

@@ -31,6 +31,7 @@ type sockbuf struct {
 	running   bool // a goroutine is at it (SB_AIO_RUNNING)
 	watched   int  // the descriptor through which the host is asked for news, or -1
 	stalled   seat[sockbuf]
+	work      seat[sockbuf] // in socketDaemons.queue
 	serve     func()
 	serveHere func()
 }
@@ -40,7 +41,7 @@ func (s *System) newSocket() *socket {
 	for d := range so.bufs {
 		sb := &so.bufs[d]
 		sb.s, sb.dir, sb.watched = s, direction(d), -1
-		sb.stalled.v = sb
+		sb.stalled.v, sb.work.v = sb, sb
 		sb.serveHere = sb.processHere
 		sb.serve = sb.process // once and for all: a go statement then allocates nothing
 	}
@@ -80,6 +81,21 @@ func (sb *sockbuf) ready() bool {
 	return socketLevel(sb.jobs.head.v.file.host, sb.dir, 0, 0).ready
 }
 
+// unheard reports whether a change is one that wakes no job: the peer of a local
+// stream has shut down its sending, and there is nothing to read. On 15 that sets
+// the state and wakes pollers, and jobs wait on until one more comes, or the peer
+// closes.
+// Source: FreeBSD sys/kern/uipc_usrreq.c, uipc_cantrcvmore.
+func (sb *sockbuf) unheard() bool {
+	if sb.jobs.head == nil || sb.dir != toRead {
+		return false
+	}
+	j := sb.jobs.head.v
+	fd := j.file.host
+	return j.k.feat.deafToShutdown && pollNow(fd, unix.POLLIN|pollReadEnd)&unix.POLLHUP == 0 &&
+		readable(fd) == 0 && isLocalStream(fd) && socketLevel(fd, toRead, 0, 0).eof
+}
+
 // kick has the first job tried if it may be, else asks the host for news.
 func (sb *sockbuf) kick() {
 	if sb.running {
@@ -90,11 +106,8 @@ func (sb *sockbuf) kick() {
 	}
 	sb.running = true
 	sb.s.servers++
-	if p := sb.s.stepped; p != nil {
-		sb.s.afterOwn(p.latency(), sb.serveHere)
-		return
-	}
-	go sb.serve()
+	sb.s.socketDaemons.queue.push(&sb.work)
+	sb.s.kickSocketDaemons()
 }
 
 // next reports whether the first job may be tried now. If not, somebody will call
@@ -113,22 +126,28 @@ func (sb *sockbuf) next() bool {
 		return false
 	}
 	// The watch comes before the look, so that no news falls between them.
-	fd := sb.jobs.head.v.file.host
-	if sb.watched == fd && !sb.ready() {
-		return false
+	if sb.ready() {
+		return true // no need to ask
 	}
-	if sb.watched != fd {
-		if sb.ready() {
-			return true // no need to ask
-		}
-		sb.unwatch()
-		if errno := s.watch(fd, sb.dir, sb); errno != 0 {
-			// Without news nobody would come back: the attempt says what is wrong.
-			return true
-		}
-		sb.watched = fd
+	if sb.rewatch() != 0 {
+		// Without news nobody would come back: the attempt says what is wrong.
+		return true
 	}
 	return sb.ready()
+}
+
+// rewatch asks for news of the first job's descriptor.
+func (sb *sockbuf) rewatch() aio.Errno {
+	fd := sb.jobs.head.v.file.host
+	if sb.watched == fd {
+		return 0
+	}
+	sb.unwatch()
+	errno := sb.s.watch(fd, sb.dir, sb)
+	if errno == 0 {
+		sb.watched = fd
+	}
+	return errno
 }
 
 func (sb *sockbuf) unwatch() {
@@ -139,7 +158,11 @@ func (sb *sockbuf) unwatch() {
 }
 
 // changed is sowakeup_aio, from the host.
-func (sb *sockbuf) changed() { sb.kick() }
+func (sb *sockbuf) changed() {
+	if !sb.unheard() {
+		sb.kick()
+	}
+}
 
 // kickSockets tries what a test has held.
 func (s *System) kickSockets() {
@@ -167,6 +190,9 @@ func (sb *sockbuf) processHere() {
 		s.unlock()
 		again, errno := j.attempt()
 		s.lock()
+		if again {
+			s.socketDaemons.emptyResults++
+		}
 		switch {
 		case !again:
 			sb.finish(j, errno)
@@ -176,10 +202,15 @@ func (sb *sockbuf) processHere() {
 		default:
 			j.state = onSocket
 			sb.jobs.pushFront(&j.run)
+			if sb.ready() {
+				s.socketDaemons.emptyRetries++
+			}
 		}
 	}
 	sb.running = false
 	s.servers--
+	s.socketDaemons.idle = append(s.socketDaemons.idle, s.now())
+	s.kickSocketDaemons()
 	s.quiet.Broadcast()
 }
 
@@ -216,7 +247,12 @@ func (j *job) cancelOnSocket() bool {
 	sb.jobs.remove(&j.run)
 	j.cancelled = true
 	cancelled := sb.end(j)
-	sb.kick() // another may be the first now, with a descriptor of its own
+	// Another may be the first now, with a descriptor of its own.
+	if sb.unheard() {
+		sb.rewatch()
+	} else {
+		sb.kick()
+	}
 	return cancelled
 }
 

@@ -193,6 +193,7 @@ func (k *Kernel) use() {
 	k.used = true
 	s := k.sys
 	if s.stepped == nil {
+		s.kept = max(s.kept, min(s.limits.TargetProcs, s.limits.MaxProcs))
 		return
 	}
 	for s.daemons < min(s.limits.TargetProcs, s.limits.MaxProcs) {

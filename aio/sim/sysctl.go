@@ -27,8 +27,10 @@ const aioMax = 1024
 
 // lifetime is how long a daemon above the target stays without work.
 func (s *System) lifetime() time.Duration {
-	return time.Duration(s.kernel.lifetime) * (time.Second / hz)
+	return ticks(s.kernel.lifetime)
 }
+
+func ticks(n int) time.Duration { return time.Duration(n) * (time.Second / hz) }
 
 // sysctl is one variable: where it is, or how it is had when it is read-only.
 type sysctl struct {
@@ -38,7 +40,7 @@ type sysctl struct {
 }
 
 // sysctlTable is every variable of aio(4) that this model heeds.
-// Source: FreeBSD sys/kern/vfs_aio.c, the SYSCTL definitions; posix4_mib.c.
+// Source: FreeBSD sys/kern/vfs_aio.c and sys_socket.c, the SYSCTL definitions; posix4_mib.c.
 var sysctlTable = map[string]sysctl{
 	"vfs.aio.max_aio_queue":          {number: func(s *System) *int { return &s.limits.MaxQueue }},
 	"vfs.aio.max_aio_queue_per_proc": {number: func(s *System) *int { return &s.limits.MaxQueuePerProc }},
@@ -51,8 +53,15 @@ var sysctlTable = map[string]sysctl{
 	"vfs.aio.enable_unsafe":          {flag: func(s *System) *bool { return &s.limits.EnableUnsafe }},
 	"debug.iosize_max_clamp":         {flag: func(s *System) *bool { return &s.kernel.clamp }},
 	"kern.ipc.aio.max_procs":         {number: func(s *System) *int { return &s.limits.MaxSocketProcs }},
+	"kern.ipc.aio.lifetime":          {number: func(s *System) *int { return &s.socketDaemons.lifetime }},
+	"kern.ipc.aio.target_procs":      {gauge: func(*System) int { return socketTarget }},
+	"kern.ipc.aio.num_procs":         {gauge: func(s *System) int { s.socketDaemons.expire(s); return s.socketDaemons.procs }},
+	"kern.ipc.aio.empty_results":     {gauge: func(s *System) int { return s.socketDaemons.emptyResults }},
+	"kern.ipc.aio.empty_retries":     {gauge: func(s *System) int { return s.socketDaemons.emptyRetries }},
 	"vfs.aio.num_queue_count":        {gauge: func(s *System) int { return s.queueCount }},
-	"vfs.aio.num_aio_procs":          {gauge: func(s *System) int { return s.daemons }},
+	"vfs.aio.num_buf_aio":            {gauge: func(s *System) int { return s.mappedRequests }},
+	"vfs.aio.num_unmapped_aio":       {gauge: func(s *System) int { return s.directRequests }},
+	"vfs.aio.num_aio_procs":          {gauge: func(s *System) int { return max(s.daemons, s.kept) }},
 	"p1003_1b.aio_listio_max":        {gauge: func(s *System) int { return s.limits.MaxQueuePerProc }},
 	"p1003_1b.aio_max":               {gauge: func(*System) int { return aioMax }},
 	"p1003_1b.aio_prio_delta_max":    {gauge: func(*System) int { return 0 }},
@@ -106,5 +115,6 @@ func (s *System) store(v sysctl, name string, value int) aio.Errno {
 		t.begin(s, nil, "sysctl").word(name).num("value", int64(value)).end()
 	}
 	s.kick()
+	s.kickSocketDaemons()
 	return 0
 }

@@ -25,6 +25,7 @@ type System struct {
 
 	runq     queue[job] // aio_jobs: waiting for a daemon, in order of submission
 	daemons  int        // running, or about to
+	kept     int        // in threaded mode: how many the kernel would have even if nothing runs
 	starting int        // of these, not yet looked for a job
 	entry    func()     // daemon, once and for all: a go statement then allocates nothing
 	quiet    *sync.Cond // a daemon has ended, or a process has nothing unfinished
@@ -32,9 +33,13 @@ type System struct {
 	watches  watches
 	watchers int // goroutines of watches, old ones included
 	stalled  queue[sockbuf]
-	servers  int // goroutines of sockets and disks
+	servers  int // directions of sockets that are served, and jobs that disks have
 	timers   int
-	disks    sync.Map // diskID to *Disk
+	disks    sync.Map // diskID to *Device
+
+	mappedRequests, directRequests int // that disks have, with mapped buffers and without
+
+	socketDaemons socketDaemons
 
 	vnodes table[vnode]
 
@@ -59,7 +64,7 @@ type System struct {
 
 // NewSystem makes a machine. Zero fields of limits take FreeBSD's defaults.
 func NewSystem(limits aio.Limits) *System {
-	s := &System{limits: withDefaults(limits), kernel: defaultSysctls}
+	s := &System{limits: withDefaults(limits), kernel: defaultSysctls, socketDaemons: socketDaemons{lifetime: 30 * hz}}
 	s.quiet = sync.NewCond(&s.mu)
 	s.entry = s.daemon
 	return s
@@ -113,6 +118,7 @@ func (s *System) setLimits(l aio.Limits) {
 		t.begin(s, nil, "sysctl").limits(&s.limits).end()
 	}
 	s.kick()
+	s.kickSocketDaemons()
 }
 
 // Occupy takes n more of the system's slots for jobs of processes that are not

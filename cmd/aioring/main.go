@@ -2,6 +2,7 @@
 //
 //	aioring cp --verify --sync SRC... DST
 //	aioring probe --depth 512 PATH...
+//	aioring stress --kernel sim --duration 1m
 package main
 
 import (
@@ -25,8 +26,9 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // run is the program: data goes to stdout, talk to stderr.
 func run(args []string, stdout, stderr io.Writer) int {
 	var commands struct {
-		Cp    cpCommand    `cmd:"" help:"Copy files and directory trees, as cp -Rp does, through the ring."`
-		Probe probeCommand `cmd:"" help:"Say what this system offers to a ring, and what would make it enough."`
+		Cp     cpCommand     `cmd:"" help:"Copy files and directory trees, as cp -Rp does, through the ring."`
+		Probe  probeCommand  `cmd:"" help:"Say what this system offers to a ring, and what would make it enough."`
+		Stress stressCommand `cmd:"" help:"Run random operations in all ways at a time, with every byte checked."`
 	}
 	parser := kong.Must(&commands, kong.Name("aioring"), kong.Writers(stdout, stderr),
 		kong.Description("Asynchronous file I/O through a submission and completion ring."))
@@ -39,8 +41,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 		return exitUsage
 	}
-	if chosen.Selected().Name == "probe" {
+	switch chosen.Selected().Name {
+	case "probe":
 		return commands.Probe.run(stdout, stderr)
+	case "stress":
+		return commands.Stress.run(stdout, stderr)
 	}
 	return commands.Cp.run(stdout, stderr)
 }

@@ -128,7 +128,9 @@ func TestProbeInAJail(t *testing.T) {
 	if r.code != exitFailed || strings.Contains(r.stdout, "# for /etc/sysctl.conf") {
 		t.Errorf("exit code %d", r.code)
 	}
-	facts := probed(t, inJail(t, jid, "probe", "--json"))
+	r = inJail(t, jid, "probe", "--json")
+	t.Logf("\n%s", r.stdout)
+	facts := probed(t, r)
 	system, v := facts["system"].(map[string]any), facts["verdict"].(map[string]any)
 	if system["jail"] != true || v["file"] != "the host's /etc/sysctl.conf" || v["served"] != true {
 		t.Errorf("%v, %v", system, v)

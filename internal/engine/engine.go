@@ -22,6 +22,26 @@ const (
 	idle      state = iota // nobody's, or delivered and not freed yet
 	released               // may run; whoever took it from NextReleased runs it
 	completed              // has its final CQE, not delivered
+	waiting                // for its turn: in a chain, or behind a drain
+	timing                 // its timer runs
+	repeating              // a multishot timer that went off: a CQE that is not its last is on its way
+	seeking                // a cancellation on its way through Engine.cancels
+)
+
+// marks are what an operation is besides its state.
+type marks uint16
+
+const (
+	failed      marks = 1 << iota // breaks its chain
+	silent                        // gets no CQE
+	silenceRest                   // the rest of its chain gets none if it breaks
+	uncounted                     // its CQE does not count for timeouts with a count
+	cancelled                     // its end was asked for and granted; it is not found again
+	doomed                        // ends with ECANCELED when its turn comes
+	handed                        // NextReleased gave it out
+	outside                       // not of the table: a cancellation that is no operation
+	follower                      // admitted, behind another in its chain
+	hushed                        // admitted, gets no CQE if it is cancelled
 )
 
 // Op is one accepted operation, from Accept to Free.
@@ -30,7 +50,8 @@ type Op struct {
 	next  *Op    // in one list at a time
 	Token uint64 // what the kernel below calls it, if that is the kernel's to say
 	slot  uint32
-	state state // the owner's
+	state state // the owner's, as is all that is not exported
+	marks marks
 	bytes int64
 	Start int64 // when it was accepted: nanoseconds on the caller's clock
 	Owner any   // who gets the final CQE; nil: the completion queue
@@ -38,6 +59,14 @@ type Op struct {
 
 	CQE  CQE // final once Complete was called
 	Args any // what the kernel below has made to describe it; stays for the next life
+
+	link  *Op    // the next of its chain
+	guard *Op    // of an operation with an armed LINK_TIMEOUT that; of the LINK_TIMEOUT the operation
+	seq   uint64 // counts what was accepted
+
+	timer  timer
+	seek   seek
+	vector [][]byte // where SQE.Bufs is kept
 }
 
 // Slot is the operation's number: unique among those alive, below the engine's
@@ -82,6 +111,27 @@ func (l *List) Pop() *Op {
 	return o
 }
 
+// remove takes o out, from wherever it is.
+func (l *List) remove(o *Op) {
+	var before *Op
+	for at := l.head; at != nil; before, at = at, at.next {
+		if at != o {
+			continue
+		}
+		if before == nil {
+			l.head = o.next
+		} else {
+			before.next = o.next
+		}
+		if l.tail == o {
+			l.tail = before
+		}
+		o.next = nil
+		l.n--
+		return
+	}
+}
+
 // Len is the number of operations in the list.
 func (l *List) Len() int { return l.n }
 
@@ -117,9 +167,20 @@ type Engine struct {
 	released  List
 	completed List
 	closing   bool
+	now       int64  // the latest time that was given
+	accepted  uint64 // operations so far
 
-	// lending guards vacant and made where operations are lent to several.
+	chain   assembly
+	ready   List // may run, and were not looked at yet
+	drain   drain
+	timers  timers
+	cancels List // seeking
+	asked   *Op  // the target that NextCancel gave out last, not answered yet
+
+	// lending guards vacant and made where operations are lent to several, and
+	// filling counts those who are filling some: see Freeze.
 	lending sync.Mutex
+	filling atomic.Int64
 }
 
 // New makes an engine for at most maxOps operations alive, holding at most
@@ -177,93 +238,202 @@ func (e *Engine) BytesHeld() int64 { return e.bytes.Load() }
 // InFlight is the number of operations accepted whose final CQE was not delivered.
 func (e *Engine) InFlight() int { return int(e.inFlight.Load()) }
 
-// CancelNew makes every operation accepted from now on end at once with
-// ECANCELED.
-func (e *Engine) CancelNew() { e.closing = true }
-
 // Accept takes one reserved SQE. Its CQE is certain from here on. ok is false if
-// the SQE is one that io_uring refuses before running it: its CQE says why, and
-// a Submit stops after it.
+// the SQE is one that io_uring refuses before running it, and at which a Submit
+// stops: its CQE says why. now is the owner's clock, in nanoseconds.
+//
+// An SQE with a link flag begins or continues a chain, which ends with the next SQE
+// that has none, or with EndChain. Nothing of a chain runs before it is complete.
 //
 // The operation comes out of NextReleased if somebody must run it, and out of
-// NextCompleted if it is already over.
+// NextCompleted when it is over.
 func (e *Engine) Accept(sqe *SQE, now int64) (op *Op, ok bool) {
 	op = e.take()
 	op.SQE = *sqe
 	op.Owner, op.SQE.owner = sqe.owner, nil
 	op.Start = now
 	op.bytes = sqe.Bytes()
-	op.state = released
+	op.state, op.marks = waiting, 0
+	e.accepted++
+	op.seq = e.accepted
+	e.now = max(e.now, now)
 	e.inFlight.Add(1)
 
-	if errno := check(&op.SQE); errno != 0 {
-		e.Complete(op, -int32(errno))
-		return op, false
+	errno := e.prepare(op)
+	if e.closing {
+		if errno == 0 {
+			errno = syscall.ECANCELED
+		}
+		op.fail(-int32(errno))
+		e.post(op, -int32(errno))
+		return op, errno == syscall.ECANCELED
 	}
-	switch {
-	case e.closing:
-		e.Complete(op, -int32(syscall.ECANCELED))
-	case op.SQE.Opcode == OpNop:
-		e.Complete(op, 0)
-	case op.SQE.Opcode != OpFsync && op.SQE.OpFlags != 0:
-		e.Complete(op, -int32(syscall.EOPNOTSUPP)) // per-call read and write flags
-	default:
-		e.released.Push(op)
-	}
-	return op, true
+	return op, e.assemble(op, errno)
 }
 
-// check finds what io_uring refuses when it prepares an SQE, before anything
-// runs. What only running it can tell (a bad descriptor) is not looked at.
-func check(s *SQE) syscall.Errno {
-	if s.Flags&^FlagAsync != 0 {
-		return syscall.EINVAL
+// run starts an operation whose turn has come.
+func (e *Engine) run(op *Op) {
+	if op.marks&doomed != 0 {
+		e.finish(op, -int32(syscall.ECANCELED))
+		return
 	}
-	switch s.Opcode {
+	e.guardBy(op)
+	switch op.SQE.Opcode {
 	case OpNop:
-		return 0
-	case OpRead, OpWrite:
-		if s.Off < CurrentPosition {
-			return syscall.EINVAL
+		res := int32(0)
+		if op.SQE.OpFlags&NopInjectResult != 0 {
+			res = int32(op.SQE.Len)
 		}
-	case OpReadv, OpWritev:
-		if s.Off < CurrentPosition || len(s.Bufs) > MaxVectors {
-			return syscall.EINVAL
-		}
-	case OpFsync:
-		if s.OpFlags&^FsyncDatasync != 0 {
-			return syscall.EINVAL
-		}
+		e.finish(op, res)
+	case OpTimeout:
+		e.startTimeout(op)
+	case OpTimeoutRemove:
+		e.finish(op, e.removeTimeout(&op.SQE))
+	case OpAsyncCancel:
+		e.startCancel(op)
 	default:
-		return syscall.EINVAL
+		switch {
+		case op.SQE.Flags&FlagFixedFile != 0:
+			e.finish(op, -int32(syscall.EBADF)) // there is no table of files
+		case op.SQE.Opcode != OpFsync && op.SQE.OpFlags != 0:
+			e.finish(op, -int32(syscall.EOPNOTSUPP)) // per-call read and write flags
+		default:
+			op.state = released
+			e.released.Push(op)
+		}
 	}
-	return 0
+}
+
+// step runs what has become ready, one after the other: a chain of any length
+// takes no stack.
+func (e *Engine) step() {
+	for {
+		for op := e.ready.Pop(); op != nil; op = e.ready.Pop() {
+			e.run(op)
+		}
+		if !e.drainNext() {
+			return
+		}
+	}
+}
+
+// finish gives an operation that was queued its result and sees to those that wait
+// for it. The caller calls step.
+func (e *Engine) finish(op *Op, res int32) {
+	guard := e.unguard(op)
+	if breaks(op, res) {
+		op.fail(res)
+	}
+	e.post(op, res)
+	e.drain.active--
+	if guard != nil {
+		e.finish(guard, -int32(syscall.ECANCELED))
+	}
+	if op.link != nil {
+		e.follow(op)
+	}
+	if e.asked == op {
+		e.answer(op, res)
+	}
+}
+
+// post makes res the final result of an operation.
+func (e *Engine) post(op *Op, res int32) {
+	op.CQE = CQE{UserData: op.SQE.UserData, Res: res}
+	op.state = completed
+	e.completed.Push(op)
 }
 
 // NextReleased takes an operation that may run now, nil if there is none.
-func (e *Engine) NextReleased() *Op { return e.released.Pop() }
+func (e *Engine) NextReleased() *Op {
+	op := e.released.Pop()
+	if op != nil {
+		op.marks |= handed
+	}
+	return op
+}
 
-// HasReleased reports whether NextReleased has one.
-func (e *Engine) HasReleased() bool { return e.released.Len() > 0 }
+// HasWork reports whether NextReleased or NextCancel has one.
+func (e *Engine) HasWork() bool {
+	return e.released.Len() > 0 || e.cancels.Len() > 0 && e.asked == nil
+}
 
 // Complete gives a running operation its result.
 func (e *Engine) Complete(op *Op, res int32) {
 	if op.state != released {
 		return // a second result for one operation is never delivered
 	}
-	op.state = completed
-	op.CQE = CQE{UserData: op.SQE.UserData, Res: res}
-	e.completed.Push(op)
+	e.finish(op, res)
+	e.step()
 }
 
-// NextCompleted takes an operation whose final CQE is to be delivered, in the
-// order of their completion; nil if there is none.
+// NextCompleted takes an operation whose CQE is to be delivered, in the order of
+// their completion; nil if there is none. With CQEMore among the flags of the CQE
+// the operation goes on: Rearm or Cut must follow. Silent says that the operation is
+// over and nobody is to be told.
 func (e *Engine) NextCompleted() *Op {
 	op := e.completed.Pop()
-	if op != nil {
+	if op == nil {
+		if !e.reachCounts() {
+			return nil
+		}
+		op = e.completed.Pop()
+	}
+	if op.state == completed {
 		op.state = idle
 	}
+	if op.marks&(silent|uncounted) == 0 && op.Owner == nil {
+		e.timers.posted++
+	}
 	return op
+}
+
+// Silent reports whether a completed operation has no CQE: it asked for none, or
+// one that did broke its chain.
+func (o *Op) Silent() bool { return o.marks&silent != 0 }
+
+// HasCompleted reports whether NextCompleted has one.
+func (e *Engine) HasCompleted() bool { return e.completed.Len() > 0 }
+
+// CancelAll ends what has not begun to run, timers too, with ECANCELED, and makes
+// every operation accepted from now on end so at once. What runs is found by Each.
+func (e *Engine) CancelAll() {
+	e.closing = true
+	e.dropChain()
+	for head := e.drain.deferred.Pop(); head != nil; head = e.drain.deferred.Pop() {
+		head.fail(-int32(syscall.ECANCELED))
+		e.poison(head)
+	}
+	e.dropTimers()
+	for op := e.released.Pop(); op != nil; op = e.released.Pop() {
+		e.finish(op, -int32(syscall.ECANCELED))
+	}
+	e.step()
+}
+
+// End is for the owner who wants one operation to end. What has not begun, or is a
+// timer, ends with ECANCELED. true: it runs, and whoever runs it is to be asked.
+func (e *Engine) End(op *Op) bool {
+	switch op.state {
+	case released:
+		if op.marks&handed != 0 {
+			return true
+		}
+		e.released.remove(op)
+		e.finish(op, -int32(syscall.ECANCELED))
+	case waiting:
+		op.marks |= doomed
+		if e.drain.drop(op) {
+			e.drain.active++ // it is queued no more
+			e.finish(op, -int32(syscall.ECANCELED))
+		}
+	case timing:
+		e.stopTimer(op)
+	case repeating:
+		op.marks |= doomed
+	}
+	e.step()
+	return false
 }
 
 // Delivered says that the CQEs of n operations from NextCompleted are where they
@@ -275,6 +445,9 @@ func (e *Engine) Free(op *Op) {
 	bytes := op.bytes
 	// The buffers are no longer the ring's: let the collector have them.
 	op.SQE, op.Owner = SQE{}, nil
+	if len(op.vector) > 0 {
+		op.dropVector()
+	}
 	for {
 		top := e.returned.Load()
 		op.next = top
@@ -287,13 +460,13 @@ func (e *Engine) Free(op *Op) {
 	e.Unreserve(1, bytes)
 }
 
-// Each calls f for every operation that is running. Owner only.
+// Each calls f for every operation that somebody runs. Owner only.
 func (e *Engine) Each(f func(*Op)) {
 	e.lending.Lock() // some may still be lent in vain, and never run
 	made := e.made
 	e.lending.Unlock()
 	for i := range made {
-		if op := e.Op(i); op.state == released {
+		if op := e.Op(i); op.state == released && op.marks&handed != 0 {
 			f(op)
 		}
 	}

@@ -34,7 +34,9 @@ func TestWhatRunsIsReleasedAndTheRestIsCompletedAtOnce(t *testing.T) {
 		{SQE{Opcode: OpFsync, OpFlags: FsyncDatasync}, true, true, 0},
 		{SQE{Opcode: OpFsync, OpFlags: 2}, false, false, -int32(syscall.EINVAL)},
 		{SQE{Opcode: 4}, false, false, -int32(syscall.EINVAL)},
-		{SQE{Flags: 1 << 2}, false, false, -int32(syscall.EINVAL)},
+		{SQE{Flags: FlagBufferSelect}, false, false, -int32(syscall.EOPNOTSUPP)},
+		{SQE{OpFlags: 1 << 7}, false, false, -int32(syscall.EINVAL)},
+		{SQE{Opcode: OpRead, Flags: FlagFixedFile}, false, true, -int32(syscall.EBADF)},
 		{SQE{Flags: 1 << 7}, false, false, -int32(syscall.EINVAL)},
 	} {
 		t.Run(fmt.Sprint(c.sqe.Opcode, c.sqe.Flags, c.sqe.OpFlags, c.sqe.Off, len(c.sqe.Bufs)), func(t *testing.T) {
@@ -51,7 +53,7 @@ func TestWhatRunsIsReleasedAndTheRestIsCompletedAtOnce(t *testing.T) {
 				e.Complete(op, 42)
 				c.res = 42
 			}
-			if e.HasReleased() {
+			if e.HasWork() {
 				t.Error("something is released")
 			}
 			if got := e.NextCompleted(); got != op || op.CQE.Res != c.res || op.CQE.UserData != 1<<64-1 {
@@ -164,13 +166,13 @@ func TestInFlightUntilDelivered(t *testing.T) {
 	}
 }
 
-func TestCancelNewEndsWhatComesLater(t *testing.T) {
+func TestCancelAllEndsWhatComesLater(t *testing.T) {
 	e := New(4, 0)
 	running, _ := accept(t, e, SQE{Opcode: OpRead})
 	e.NextReleased()
-	e.CancelNew()
+	e.CancelAll()
 	op, _ := accept(t, e, SQE{Opcode: OpWrite})
-	if e.NextCompleted() != op || op.CQE.Res != -int32(syscall.ECANCELED) || e.HasReleased() {
+	if e.NextCompleted() != op || op.CQE.Res != -int32(syscall.ECANCELED) || e.HasWork() {
 		t.Errorf("%+v", op.CQE)
 	}
 	n := 0

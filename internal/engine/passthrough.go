@@ -1,17 +1,25 @@
 package engine
 
-import "sync/atomic"
+import (
+	"runtime"
+	"sync/atomic"
+	"syscall"
+)
 
 // A kernel that is a ring itself has io_uring's rules of its own. For such a one
 // the engine is only the table of what is alive: operations are lent before they
 // are submitted, by anybody, so that their SQEs are filled in place, and nothing
 // here looks at what they ask for:
 //
-//	Reserve, Admitted, Lend -> fill op.SQE -> Admit(op) -> (the kernel runs it)
+//	Reserve, Lend -> fill op.SQE -> Admit(op), Admitted -> (the kernel runs it)
 //	-> Retire(op) -> Delivered, Release(ops)
 //
-// Who lends an operation has it to himself until the kernel has it; who takes its
-// completion from the kernel has it from there on.
+// Who lends an operation has it to himself until it is published to the owner, and
+// who takes its completion from the kernel has it from there on.
+//
+// One rule is kept here all the same: which CQEs are left out for the sake of
+// IOSQE_CQE_SKIP_SUCCESS. The kernel must post them, or nobody would know that the
+// buffers are free.
 
 // AllowLent makes the table larger, by n operations that are lent and not alive.
 // To be called before anything else.
@@ -20,7 +28,8 @@ func (e *Engine) AllowLent(n int) {
 }
 
 // Lend takes n free operations, 1 or more, which Unlink takes one from another.
-// Their SQEs are clear.
+// Their SQEs are clear. Filled or Restore must follow soon, without waiting for
+// anything.
 func (e *Engine) Lend(n int) *Op {
 	e.lending.Lock()
 	first := e.idle()
@@ -33,11 +42,13 @@ func (e *Engine) Lend(n int) *Op {
 		last = last.next
 	}
 	e.vacant, last.next = last.next, nil
+	e.filling.Add(1)
 	e.lending.Unlock()
 	return first
 }
 
-// LendInto is Lend into a slice.
+// LendInto is Lend into a slice, for as long as one likes: only the owner admits
+// them.
 func (e *Engine) LendInto(ops []*Op) {
 	e.lending.Lock()
 	op := e.vacant
@@ -67,6 +78,9 @@ func (o *Op) Unlink() *Op {
 	return next
 }
 
+// Next is the operation that was lent after this one, nil if it is the last.
+func (o *Op) Next() *Op { return o.next }
+
 // Fill copies SQEs into as many operations, from this one on, and returns the one
 // that follows.
 func (o *Op) Fill(sqes []SQE) *Op {
@@ -79,10 +93,13 @@ func (o *Op) Fill(sqes []SQE) *Op {
 
 // Restore gives back operations that were lent together and not admitted.
 func (e *Engine) Restore(first *Op) {
+	for op := first; op != nil; op = op.next {
+		op.SQE = SQE{}
+	}
+	e.Filled() // before the lock, whose holder may wait for it
 	e.lending.Lock()
 	for op := first; op != nil; {
 		next := op.Unlink()
-		op.SQE = SQE{}
 		op.next, e.vacant = e.vacant, op
 		op = next
 	}
@@ -95,22 +112,126 @@ func (e *Engine) Admit(op *Op, bytes, now int64) {
 	if op.SQE.owner != nil {
 		op.Owner, op.SQE.owner = op.SQE.owner, nil
 	}
-	op.bytes, op.Start, op.state = bytes, now, released
+	op.bytes, op.Start, op.state, op.marks = bytes, now, released, handed
+	if len(op.SQE.Bufs) > 0 {
+		op.keepVector()
+	}
 }
 
 // Withdraw makes an admitted operation a lent one again.
-func (e *Engine) Withdraw(op *Op) { op.state = idle }
+func (e *Engine) Withdraw(op *Op) {
+	op.state = idle
+	op.link, op.guard = nil, nil
+}
+
+// Closing reports whether CancelAll was called. Owner only.
+func (e *Engine) Closing() bool { return e.closing }
+
+// Chain says that next follows an admitted operation in its chain. A LINK_TIMEOUT
+// ends with the operation that it is for, and nothing follows it.
+func (e *Engine) Chain(op, next *Op) {
+	if next.SQE.Opcode == OpLinkTimeout {
+		op.guard = next
+		return
+	}
+	op.link = next
+	next.marks |= follower
+}
+
+// Follower reports whether an admitted operation waits for another in its chain.
+func (o *Op) Follower() bool { return o.marks&follower != 0 }
+
+// Plain reports whether the end of an admitted operation concerns no other.
+func (o *Op) Plain() bool { return o.SQE.Flags == 0 && o.marks == handed }
+
+// Freeze waits until nobody fills an operation that was lent by Lend, and keeps it
+// so until Thaw: for Named and Meant, during which no operation may be retired either.
+func (e *Engine) Freeze() {
+	e.lending.Lock()
+	for e.filling.Load() > 0 {
+		runtime.Gosched() // they publish what they have claimed, and wait for nobody
+	}
+}
+
+// Thaw ends it.
+func (e *Engine) Thaw() { e.lending.Unlock() }
+
+// Filled says that what one Lend has lent is filled and admitted.
+func (e *Engine) Filled() { e.filling.Add(-1) }
+
+// Named calls f for the admitted operations that have this user data, until it is
+// false.
+func (e *Engine) Named(data uint64, f func(*Op) bool) {
+	for i := range e.made {
+		if op := e.Op(i); op.state == released && op.SQE.UserData == data && !f(op) {
+			return
+		}
+	}
+}
+
+// Meant calls f for the admitted operations that have what an ASYNC_CANCEL looks
+// for.
+func (e *Engine) Meant(s *SQE, f func(*Op)) {
+	c := Op{SQE: *s}
+	for i := range e.made {
+		if op := e.Op(i); op.state == released && c.means(op) {
+			f(op)
+		}
+	}
+}
 
 // Admitted counts n operations as in flight, before the kernel knows of them;
 // a negative n takes back some that were withdrawn.
 func (e *Engine) Admitted(n int) { e.inFlight.Add(int64(n)) }
 
-// Closing reports whether CancelNew was called. Owner only.
-func (e *Engine) Closing() bool { return e.closing }
+// Retire ends the running of an operation with this result without Complete: its CQE
+// goes to where it belongs at once, or nowhere if it is silent.
+func (e *Engine) Retire(op *Op, res int32) (silent bool) {
+	op.state = idle
+	if op.SQE.Flags == 0 && op.marks == handed {
+		return false
+	}
+	next, limit := op.link, op.guard
+	op.link, op.guard = nil, nil
+	skips := op.SQE.Flags&FlagCQESkip != 0
+	fails := breaks(op, res) || res == -int32(syscall.EINVAL) && op.SQE.Opcode == OpLinkTimeout
+	// The first that fails decides for all that are cancelled behind it.
+	var rest marks
+	switch {
+	case op.marks&doomed != 0 && res < 0:
+		rest = op.marks & (doomed | hushed)
+		silent = rest&hushed != 0
+		if limit != nil { // it was not started either, or it would be gone
+			limit.marks |= rest
+		}
+	case skips && !fails:
+		silent = true
+	case fails && op.SQE.Flags&FlagIOHardlink == 0:
+		rest = doomed
+		if skips {
+			rest |= hushed
+		}
+	}
+	if next != nil {
+		next.marks = next.marks&^follower | rest
+	}
+	return silent && op.Owner == nil
+}
 
-// Retire ends the running of an operation without Complete: its CQE goes to where
-// it belongs at once.
-func (e *Engine) Retire(op *Op) { op.state = idle }
+// RetirePlain is Retire of a plain operation.
+func (e *Engine) RetirePlain(op *Op) { op.state = idle }
+
+// Post gives an admitted operation its result, to be delivered by NextCompleted.
+func (e *Engine) Post(op *Op, res int32) {
+	if op.state != released {
+		return
+	}
+	op.marks &^= silent
+	if e.Retire(op, res) {
+		op.marks |= silent
+	}
+	e.post(op, res)
+}
 
 // Released collects delivered operations, to give many back in one step.
 type Released struct {
@@ -124,6 +245,9 @@ func (l *Released) Add(op *Op) {
 	l.bytes += op.bytes
 	l.n++
 	// The buffers are no longer the ring's: let the collector have them.
+	if op.SQE.Bufs != nil {
+		op.dropVector()
+	}
 	op.SQE, op.Owner = SQE{}, nil
 	op.next = l.first
 	if l.first == nil {

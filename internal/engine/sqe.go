@@ -5,12 +5,16 @@ type Opcode uint8
 
 // The operations. Source: Linux include/uapi/linux/io_uring.h, enum io_uring_op.
 const (
-	OpNop    Opcode = 0
-	OpReadv  Opcode = 1
-	OpWritev Opcode = 2
-	OpFsync  Opcode = 3
-	OpRead   Opcode = 22
-	OpWrite  Opcode = 23
+	OpNop           Opcode = 0
+	OpReadv         Opcode = 1
+	OpWritev        Opcode = 2
+	OpFsync         Opcode = 3
+	OpTimeout       Opcode = 11
+	OpTimeoutRemove Opcode = 12
+	OpAsyncCancel   Opcode = 14
+	OpLinkTimeout   Opcode = 15
+	OpRead          Opcode = 22
+	OpWrite         Opcode = 23
 )
 
 // String is io_uring's name of the operation.
@@ -24,6 +28,14 @@ func (o Opcode) String() string {
 		return "WRITEV"
 	case OpFsync:
 		return "FSYNC"
+	case OpTimeout:
+		return "TIMEOUT"
+	case OpTimeoutRemove:
+		return "TIMEOUT_REMOVE"
+	case OpAsyncCancel:
+		return "ASYNC_CANCEL"
+	case OpLinkTimeout:
+		return "LINK_TIMEOUT"
 	case OpRead:
 		return "READ"
 	case OpWrite:
@@ -47,9 +59,8 @@ const (
 	// MaxVectors is the most buffers of one vectored operation (IOV_MAX).
 	MaxVectors = 1024
 
-	// FlagAsync asks not to try the operation in the submitter. Nothing here
-	// ever does, so it changes nothing.
-	FlagAsync uint8 = 1 << 4
+	// NopInjectResult makes a NOP's result its SQE's Len.
+	NopInjectResult uint32 = 1 << 0
 
 	// FsyncDatasync makes an FSYNC leave out metadata that is not needed to read
 	// the data back.
@@ -59,17 +70,34 @@ const (
 	CurrentPosition int64 = -1
 )
 
+// Flags of an SQE. Source: Linux include/uapi/linux/io_uring.h, IOSQE_*.
+const (
+	FlagFixedFile    uint8 = 1 << 0 // Fd is an index into the table of files
+	FlagIODrain      uint8 = 1 << 1 // starts when all before it is over; all after it waits
+	FlagIOLink       uint8 = 1 << 2 // the next starts when this one has succeeded
+	FlagIOHardlink   uint8 = 1 << 3 // the next starts when this one is over
+	FlagAsync        uint8 = 1 << 4 // not to be tried in the submitter. Nothing here ever is, so it changes nothing
+	FlagBufferSelect uint8 = 1 << 5 // takes a buffer out of a group
+	FlagCQESkip      uint8 = 1 << 6 // no CQE if it succeeds
+
+	linkFlags  = FlagIOLink | FlagIOHardlink
+	validFlags = FlagCQESkip<<1 - 1
+)
+
 // SQE is a submission queue entry: one operation as its user describes it. It is
 // a plain value; Prep functions fill it.
 type SQE struct {
 	Opcode   Opcode
-	Flags    uint8    // FlagAsync
+	Flags    uint8    // FlagIOLink and its kin
 	Fd       int32    // the descriptor's number
-	OpFlags  uint32   // FsyncDatasync for OpFsync; otherwise 0
-	Off      int64    // in bytes, or CurrentPosition
+	OpFlags  uint32   // the operation's own flags: fsync, timeout, cancel, nop
+	Len      uint32   // the opcode meant by CancelOp; the result of a NOP
+	Off      int64    // in bytes, or CurrentPosition; the count of a TIMEOUT
+	Addr     uint64   // the UserData of the operation meant, by ASYNC_CANCEL and TIMEOUT_REMOVE
+	Time     int64    // in nanoseconds: how long, or, with TimeoutAbs, when
 	UserData uint64   // comes back in the CQE, unchanged
 	Buf      []byte   // for OpRead and OpWrite: the ring's until the final CQE
-	Bufs     [][]byte // for OpReadv and OpWritev: so is all of it
+	Bufs     [][]byte // for OpReadv and OpWritev: the buffers are so too, the slice until it is accepted
 	Keep     any      // held until the final CQE: an *os.File that must not be finalized
 	owner    any
 }
@@ -77,6 +105,9 @@ type SQE struct {
 // Own says who is given the final CQE in place of the completion queue. It
 // comes back as Op.Owner.
 func Own(s *SQE, owner any) { s.owner = owner }
+
+// Owned reports whether there is one.
+func (s *SQE) Owned() bool { return s.owner != nil }
 
 // Bytes is the amount of memory that the operation names.
 func (s *SQE) Bytes() int64 {
@@ -91,5 +122,8 @@ func (s *SQE) Bytes() int64 {
 type CQE struct {
 	UserData uint64
 	Res      int32  // bytes or another non-negative result; or a negative errno, in the host's numbering
-	Flags    uint32 // io_uring's CQE flags; 0 so far
+	Flags    uint32 // io_uring's CQE flags: CQEMore
 }
+
+// CQEMore among the flags of a CQE says that the operation goes on: another follows.
+const CQEMore uint32 = 1 << 1

@@ -10,8 +10,12 @@ import "syscall"
 // enough; io_uring gives up after as many (APOLL_MAX_RETRY).
 const maxRefusals = 128
 
-// attempt makes a stream call if that does not block. It reports whether the call
-// is over; if not, nothing was moved and it has to wait for readiness.
+// ready reports whether attempt may be called.
+func (d descriptor) ready(c *Call) bool { return !d.blocks() || ready(c.Fd, c.Op.events()) }
+
+// attempt makes a stream call that is ready, if that does not block. It reports
+// whether the call is over; if not, nothing was moved and it has to wait for
+// readiness.
 //
 // One race remains. On a descriptor in blocking mode that is no socket, somebody
 // outside this pool may take what poll(2) promised, before read(2) or write(2) gets
@@ -21,9 +25,6 @@ const maxRefusals = 128
 // to set: it belongs to all who share the open file. A call on a device that poll(2)
 // does not support (POLLNVAL) is made at once, and may block in the same way.
 func (d descriptor) attempt(c *Call) bool {
-	if d.blocks() && !ready(c.Fd, c.Op.events()) {
-		return false
-	}
 	for range maxRefusals {
 		n, errno := d.move(c)
 		if n > 0 || errno != syscall.EAGAIN {

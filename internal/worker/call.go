@@ -68,6 +68,7 @@ const (
 	taken                // with a goroutine, or done
 	parked               // in line.behind
 	waiting              // for readiness: in poller.calls
+	moving               // with a goroutine that makes a stream call, which was not cancelled before; or done
 )
 
 // settle stores the result of a call. An error after some bytes gives the bytes.

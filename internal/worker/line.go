@@ -30,19 +30,38 @@ type lineKey struct {
 // and reports false, as perform does.
 func (p *Pool) stream(c *Call) bool {
 	d, errno := describe(c)
+	lines := errno == 0 && !d.prompt
+	if lines && !p.join(c, d.key) {
+		return false
+	}
+	waits := lines && !d.ready(c)
 	switch {
+	case waits:
+	case !p.commit(c):
+		c.settle(0, syscall.ECANCELED)
 	case errno != 0:
 		c.settle(0, errno)
 	case d.prompt:
 		Run(c)
-	case !p.join(c, d.key):
+	default:
+		waits = !d.attempt(c)
+	}
+	if waits && !p.await(c) {
 		return false
-	case !d.attempt(c):
-		if !p.await(c) {
-			return false
-		}
 	}
 	p.leave(c)
+	return true
+}
+
+// commit begins to make a stream call, or to end it with an error: Cancel comes too
+// late from here on. false: it came before.
+func (p *Pool) commit(c *Call) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.cancelled {
+		return false
+	}
+	c.state = moving
 	return true
 }
 

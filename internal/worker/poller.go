@@ -76,6 +76,7 @@ func (p *Pool) await(c *Call) bool {
 	}
 	if errno != 0 {
 		c.settle(0, errno.Host())
+		c.state = moving
 		return true
 	}
 	c.state = waiting

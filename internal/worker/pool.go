@@ -24,6 +24,7 @@ type Pool struct {
 	queue   list              // to be made; never without a goroutine to come for it
 	given   int               // submitted and not done
 	working int               // goroutines
+	coming  int               // those of them that will look at the queue without blocking first
 	lines   map[lineKey]*line // those with a call in them
 	spare   *line             // empty ones for reuse
 	poller  poller
@@ -68,14 +69,21 @@ func (p *Pool) Submit(calls ...*Call) {
 	}
 }
 
-// enqueue queues a call and starts a goroutine for it: those at work may be in
-// their calls for long, so each call has one to come for it, up to the limit. p.mu
-// is held.
+// enqueue queues a call. p.mu is held.
 func (p *Pool) enqueue(c *Call) {
 	c.state = queued
 	p.queue.push(c)
-	if p.working < p.limit {
+	p.hurry()
+}
+
+// hurry starts a goroutine if something is queued and none is coming for it: those
+// in their calls may be there for long. The one that comes does the same when it has
+// taken a call, so there are as many as there are calls that take their time, up to
+// the limit, and few for calls that do not. p.mu is held.
+func (p *Pool) hurry() {
+	if p.queue.n > 0 && p.coming == 0 && p.working < p.limit {
 		p.working++
+		p.coming++
 		p.high = max(p.high, p.working)
 		go p.work()
 	}
@@ -86,13 +94,17 @@ func (p *Pool) worker() {
 	p.mu.Lock()
 	for c := p.queue.pop(); c != nil; c = p.queue.pop() {
 		c.state = taken
+		p.coming--
+		p.hurry()
 		p.mu.Unlock()
 		if p.perform(c) {
 			p.finish(c)
-			continue
+		} else {
+			p.mu.Lock()
 		}
-		p.mu.Lock()
+		p.coming++
 	}
+	p.coming--
 	p.working--
 	p.rest()
 	p.mu.Unlock()
@@ -103,6 +115,9 @@ func (p *Pool) worker() {
 func (p *Pool) perform(c *Call) bool {
 	switch {
 	case c.fault != 0:
+		if !p.commit(c) {
+			c.fault = syscall.ECANCELED
+		}
 		c.settle(0, c.fault)
 		p.leave(c)
 	case c.Stream && c.Op.moves():
@@ -124,15 +139,18 @@ func (p *Pool) finish(c *Call) {
 
 // Cancel asks for the end of a call.
 //
-// true: the call had not started. Its Err is ECANCELED, and done was called for it
-// before Cancel returned, in this goroutine: do not hold a lock that done takes.
-// Nothing was moved. If the call was not even submitted, done is called so after
-// Submit.
+// true: the call had not started. Its Err is ECANCELED. Nothing was moved. done was
+// called for it before Cancel returned, in this goroutine: do not hold a lock that
+// done takes. If the call was not even submitted, done is called so after Submit; if
+// it is a stream call that is just finding out whether it has to wait, when it has.
 //
-// false: it is being made, or done. Its own result comes or came, but for a stream
-// call that is just finding out that it has to wait: that ends with ECANCELED too.
+// false: it is being made, or done, or cancelled. Its own result comes or came, but
+// for a call on a socket, or on a descriptor with O_NONBLOCK, that finds out only by
+// being made that it has to wait: that ends with ECANCELED too.
 func (p *Pool) Cancel(c *Call) bool {
 	p.mu.Lock()
+	again := c.cancelled
+	c.cancelled = true
 	switch c.state {
 	case queued:
 		p.queue.remove(c)
@@ -143,10 +161,9 @@ func (p *Pool) Cancel(c *Call) bool {
 		p.waiting--
 		p.poller.remove(c)
 	default:
-		c.cancelled = true
-		isFresh := c.state == fresh
+		ends := c.state == fresh || !again && c.state == taken && c.Stream && c.Op.moves()
 		p.mu.Unlock()
-		return isFresh
+		return ends
 	}
 	c.state = taken
 	p.depart(c)

@@ -175,6 +175,89 @@ func TestNoMoreThanLimitRunAtOnce(t *testing.T) {
 	}
 }
 
+// The pool grows as long as all its goroutines are blocked, and shrinks to nothing.
+func TestGrowsWhenAllAreBlocked(t *testing.T) {
+	f := newFixture(t, 0)
+	before := runtime.NumGoroutine()
+	calls := make([]*Call, DefaultLimit+10)
+	blocked := make([]*blocked, len(calls))
+	for i := range calls {
+		blocked[i] = f.newBlocked(uint32(i))
+		calls[i] = &blocked[i].Call
+	}
+	f.Submit(calls[:20]...) // in one batch
+	f.until("twenty run", func() bool { s := f.Stats(); return s.Working == 20 && s.Queued == 0 })
+	for _, c := range calls[20:] {
+		f.Submit(c) // one after the other
+	}
+	f.until("as many as may run", func() bool { s := f.Stats(); return s.Working == DefaultLimit && s.Queued == 10 })
+	for range 2 {
+		if n := runtime.NumGoroutine() - before; n > DefaultLimit {
+			t.Errorf("%d goroutines for %d calls at a time", n, DefaultLimit)
+		}
+		for _, b := range blocked {
+			b.release(t)
+		}
+		for range calls {
+			f.next()
+		}
+		f.until("none is left", func() bool { return f.Stats().Working == 0 && runtime.NumGoroutine() <= before })
+		f.Submit(calls...)
+	}
+	for _, b := range blocked {
+		b.release(t)
+	}
+	for range calls {
+		f.next()
+	}
+}
+
+// Calls that take no time take few goroutines, however many they are: one has it done
+// before a second has come far.
+func TestShortCallsTakeFewGoroutines(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	f := newFixture(t, 0)
+	calls := make([]*Call, 1000)
+	for i := range calls {
+		calls[i] = &Call{Op: Fsync, Fd: -1}
+	}
+	f.Submit(calls...)
+	for range calls {
+		f.next()
+	}
+	if s := f.Stats(); s.HighWater > 8 {
+		t.Errorf("%d goroutines", s.HighWater)
+	}
+}
+
+// A call whose done takes its time does not keep others from being made.
+func TestDoneHoldsUpNobody(t *testing.T) {
+	second := make(chan struct{})
+	all := make(chan struct{})
+	var n atomic.Int32
+	p := New(2, func(c *Call) {
+		if c.ID == 1 {
+			<-second
+		} else if n.Add(1) == 5 {
+			close(second)
+		}
+		if n.Load() == 5 && c.ID == 1 {
+			close(all)
+		}
+	})
+	calls := []*Call{{Op: Fsync, Fd: -1, ID: 1}}
+	for range 5 {
+		calls = append(calls, &Call{Op: Fsync, Fd: -1})
+	}
+	p.Submit(calls...)
+	select {
+	case <-all:
+	case <-time.After(patience):
+		t.Fatalf("%+v", p.Stats())
+	}
+	p.Close()
+}
+
 func TestLimitHasADefault(t *testing.T) {
 	for _, limit := range []int{0, -1} {
 		if p := New(limit, nil); p.limit != DefaultLimit {
@@ -373,8 +456,9 @@ func TestCancelAtAnyMoment(t *testing.T) {
 		for range i % 50 {
 			runtime.Gosched()
 		}
-		f.Cancel(b)
-		f.Cancel(a)
+		if !f.Cancel(b) || !f.Cancel(a) {
+			t.Fatal("it was being made, and there is nothing to read")
+		}
 		for range 2 {
 			if c := f.next(); c.Err != syscall.ECANCELED {
 				t.Fatalf("%d, %v", c.Res, c.Err)

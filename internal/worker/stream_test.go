@@ -390,8 +390,11 @@ func TestCancelOnTheWayIntoLine(t *testing.T) {
 	f.given++
 	second.state = taken
 	f.mu.Unlock()
+	if !f.Cancel(second) {
+		t.Error("it was being made")
+	}
 	if f.Cancel(second) {
-		t.Error("it was not being made")
+		t.Error("it was cancelled twice")
 	}
 	if f.join(second, first.line.key) {
 		t.Error("it does not have to wait")
@@ -422,16 +425,16 @@ func TestDrainedStreamIsWaitedForAgain(t *testing.T) {
 	if errno != 0 {
 		t.Fatal(errno)
 	}
-	if d.attempt(c) {
+	if d.ready(c) {
 		t.Fatalf("an empty pipe gave %d, %v", c.Res, c.Err)
 	}
 	mustWrite(t, w, []byte("x"))
-	if !d.attempt(c) || c.Res != 1 {
+	if !d.ready(c) || !d.attempt(c) || c.Res != 1 {
 		t.Fatalf("%d, %v", c.Res, c.Err)
 	}
 	fill(t, w)
 	c = streamCall(Write, w, []byte("x"))
-	if d, _ = describe(c); d.attempt(c) {
+	if d, _ = describe(c); d.ready(c) {
 		t.Fatalf("a full pipe gave %d, %v", c.Res, c.Err)
 	}
 	a, _ := socketpair(t, unix.SOCK_STREAM)

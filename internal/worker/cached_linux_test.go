@@ -1,0 +1,156 @@
+package worker
+
+import (
+	"bytes"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// cachedFile is a file of so many bytes, in the page cache, on a file system that can
+// tell what is there.
+func cachedFile(t *testing.T, size int) (fd int, data []byte) {
+	t.Helper()
+	fd, data = tempFile(t), pattern(size)
+	mustWrite(t, fd, data)
+	if _, err := unix.Preadv2(fd, [][]byte{make([]byte, 1)}, 0, unix.RWF_NOWAIT); err == unix.EOPNOTSUPP || err == unix.ENOSYS {
+		t.Skip("preadv2 with RWF_NOWAIT: ", err)
+	}
+	return fd, data
+}
+
+// What is in the page cache is read, and no other answer is given than a read that
+// waits would give.
+func TestCacheReads(t *testing.T) {
+	const size = cachedSize + 8192
+	fd, data := cachedFile(t, size)
+	r, _ := pipe(t)
+	buf := make([]byte, size)
+	for _, c := range []struct {
+		name string
+		fd   int
+		p    []byte
+		bufs [][]byte
+		off  int64
+		ok   bool
+		want []byte
+	}{
+		{"a read", fd, buf[:4096], nil, 100, true, data[100:4196]},
+		{"as much as is asked for", fd, buf[:cachedSize], nil, 1, true, data[1:][:cachedSize]},
+		{"more", fd, buf[:cachedSize+1], nil, 1, false, nil},
+		{"to the end", fd, buf[:4096], nil, size - 4096, true, data[size-4096:]},
+		{"across the end", fd, buf[:4096], nil, size - 192, true, data[size-192:]},
+		{"from the end", fd, buf[:4096], nil, size, true, nil},
+		{"far behind it", fd, buf[:4096], nil, 1 << 40, true, nil},
+		{"nothing", fd, nil, nil, 0, false, nil},
+		{"vectors", fd, nil, [][]byte{buf[:10], nil, buf[10:1000]}, 7, true, data[7:1007]},
+		{"vectors across the end", fd, nil, [][]byte{buf[:10], buf[10:100]}, size - 50, true, data[size-50:]},
+		{"one vector", fd, nil, [][]byte{buf[:64]}, 7, true, data[7:71]},
+		{"vectors of nothing", fd, nil, [][]byte{nil, {}}, 7, false, nil},
+		{"more in vectors", fd, nil, [][]byte{buf[:cachedSize], buf[cachedSize:][:1]}, 0, false, nil},
+		{"a pipe", r, buf[:1], nil, 0, false, nil},
+		{"a bad descriptor", -1, buf[:1], nil, 0, false, nil},
+	} {
+		clear(buf)
+		n, ok := new(Cache).Read(c.fd, c.p, c.bufs, c.off)
+		if ok != c.ok || n != len(c.want) || !bytes.Equal(buf[:n], c.want) {
+			t.Errorf("%s: %d, %v", c.name, n, ok)
+		}
+	}
+}
+
+// A read that is only partly cached, or not at all, is not answered.
+func TestCacheLeavesWhatIsNotThere(t *testing.T) {
+	const half = 4 << 20 // a multiple of the largest folio's size
+	fd, _ := cachedFile(t, 2*half)
+	if err := unix.Fsync(fd); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Fadvise(fd, 0, 0, unix.FADV_RANDOM); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Fadvise(fd, half, 0, unix.FADV_DONTNEED); err != nil {
+		t.Fatal(err)
+	}
+	one := [][]byte{make([]byte, 1)}
+	if _, err := unix.Preadv2(fd, one, half, unix.RWF_NOWAIT); err == nil {
+		t.Skip("the file system keeps pages as it likes, tmpfs all of them")
+	}
+	buf := make([]byte, 8192)
+	if n, ok := new(Cache).Read(fd, buf, nil, half-4096); ok {
+		t.Errorf("%d bytes, of which the second half is not cached", n)
+	}
+	if n, ok := new(Cache).Read(fd, buf[:4096], nil, half+4096); ok {
+		t.Errorf("%d bytes that are not cached", n)
+	}
+	if n, ok := new(Cache).Read(fd, buf[:4096], nil, half-4096); n != 4096 || !ok {
+		t.Errorf("what is cached: %d, %v", n, ok)
+	}
+}
+
+// After misses in a row there is a pause, each twice as long, up to a bound; a hit ends
+// the row.
+func TestCacheAskedInVainIsAskedLess(t *testing.T) {
+	fd, _ := cachedFile(t, 1)
+	r, _ := pipe(t) // never answers
+	buf := make([]byte, 1)
+	var h Cache
+	// pause counts the reads that are not asked for.
+	pause := func() (n int) {
+		for {
+			if _, ok := h.Read(fd, buf, nil, 0); ok {
+				return n
+			}
+			n++
+		}
+	}
+	for misses, want := range []int{0, 0, 2, 6, 14, 30, 62, 126, 254, 254, 254} {
+		for range misses {
+			h.skip = 0
+			h.Read(r, buf, nil, 0)
+		}
+		if got := pause(); got != want {
+			t.Errorf("after %d misses %d reads are not asked for, want %d", misses, got, want)
+		}
+	}
+}
+
+// The bytes of one turn are bounded.
+func TestCacheTurnEnds(t *testing.T) {
+	fd, _ := cachedFile(t, cachedSize)
+	buf := make([]byte, cachedSize)
+	var h Cache
+	for range 2 {
+		for i := range cachedTurn / cachedSize {
+			if _, ok := h.Read(fd, buf, nil, 0); !ok {
+				t.Fatalf("read %d is not made", i)
+			}
+		}
+		if _, ok := h.Read(fd, buf[:1], nil, 0); ok {
+			t.Fatal("the turn does not end")
+		}
+		h.NextTurn()
+	}
+}
+
+func TestDirect(t *testing.T) {
+	fd := tempFile(t)
+	if Direct(fd) {
+		t.Error("a plain file is read past the cache")
+	}
+	if !Direct(-1) {
+		t.Error("nothing is cached")
+	}
+	past, err := unix.Open(filepath.Join(t.TempDir(), "direct"), unix.O_RDWR|unix.O_CREAT|unix.O_DIRECT, 0o600)
+	if err == unix.EINVAL {
+		t.Skip("no O_DIRECT on this file system")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, past)
+	if !Direct(past) {
+		t.Error("O_DIRECT is read from the cache")
+	}
+}
