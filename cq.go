@@ -67,7 +67,10 @@ type completionQueue struct {
 	turning atomic.Int64  // while somebody waits for one
 }
 
-func (q *completionQueue) init(entries int, eng *engine.Engine) {
+func (q *completionQueue) init(entries int, first uint32, eng *engine.Engine) {
+	q.head.Store(uint64(first))
+	q.tail.Store(uint64(first))
+	q.freed.Store(uint64(first))
 	q.eng, q.cells, q.mask = eng, make([]CQE, entries), uint64(entries-1)
 	q.ops = make([]*engine.Op, entries)
 	q.cleared = make([]atomic.Uint64, entries)

@@ -83,7 +83,7 @@ type uringLower struct {
 	event  *os.File    // an eventfd, which the kernel signals while somebody listens
 	listen atomic.Bool // the ring's own harvester reads event, or is about to
 
-	enters, polls, sleeps, wakes, stale atomic.Uint64
+	enters, polls, sleeps, wakes, stale, lost atomic.Uint64
 }
 
 // A token is the user data of the kernel's entries: the operation's slot, and a serial
@@ -475,8 +475,8 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 		}
 	}
 	if r.reserve(int(k), bytes) != nil {
-		if k, bytes = l.reservePart(k); k == 0 {
-			return 0, true, syscall.EAGAIN
+		if k, bytes, err = l.reservePart(k); k == 0 {
+			return 0, true, err
 		}
 	}
 	r.eng.Admitted(int(k)) // before the kernel can complete one
@@ -487,6 +487,7 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 		_ = l.u.WaitSQ() // Take tells
 		at, room = l.u.Take(k)
 	}
+	undrained, skips := l.undrained, k // those before, and the first here, that skip their CQE
 	var total int64
 	serial := l.serial.Add(k)
 	for i := range k {
@@ -495,6 +496,9 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 		total += size
 		r.eng.Admit(op, size, now)
 		l.fillOwn(&l.entries[(at+i)&l.mask], op, serial+i)
+		if op.SQE.Flags&FlagCQESkip != 0 && l.can[op.SQE.Opcode] {
+			skips = min(skips, i)
+		}
 	}
 	r.eng.Unreserve(0, bytes-total) // what was not known before
 	l.before = nil                  // a chain ends with its submission
@@ -502,6 +506,9 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 	got, errno := l.enter(k, now)
 	if errno == unix.EBUSY && l.absorb(errno) {
 		got, errno = l.enter(k, now)
+	}
+	if got < k {
+		l.undrained = undrained || skips < got // those it has not seen do not count
 	}
 	if got < k { // the last that it took was bad
 		l.u.Retract(k - got)
@@ -522,17 +529,26 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 	return int(got), q.head != q.tail, nil
 }
 
-// reservePart claims room for as many of the private entries as there is.
-func (l *uringLower) reservePart(k uint32) (n uint32, bytes int64) {
+// reservePart claims room for as many of the private entries as there is, of a chain
+// for all or none: a chain ends with its submission. The error is why there is none.
+func (l *uringLower) reservePart(k uint32) (n uint32, bytes int64, err error) {
 	q := &l.ring.sq
-	for ; n < k; n++ {
-		size := q.lent[(q.head+n)&q.mask].SQE.Bytes()
-		if l.ring.reserve(1, size) != nil {
+	for n < k {
+		members, size := uint32(0), int64(0)
+		for linked := true; linked && n+members < k; members++ {
+			sqe := &q.lent[(q.head+n+members)&q.mask].SQE
+			size += sqe.Bytes()
+			linked = sqe.Flags&linkFlags != 0
+		}
+		if l.ring.reserve(int(members), size) != nil {
+			if n == 0 {
+				err = l.ring.refused(int(members), size)
+			}
 			break
 		}
-		bytes += size
+		n, bytes = n+members, bytes+size
 	}
-	return n, bytes
+	return n, bytes, err
 }
 
 // find is the operation of a completion, nil if it has none.
@@ -636,6 +652,7 @@ func (l *uringLower) reap(woken wakeList, owner bool) (_ wakeList, n uint64) {
 			op.Token = 0
 			n++
 			silent := eng.Retire(op, op.CQE.Res)
+			l.ring.stat.errors.note(op.CQE.Res)
 			switch owner := op.Owner.(type) {
 			case nil:
 				switch {
@@ -683,7 +700,9 @@ func (l *uringLower) enterEvents() bool {
 	if !l.mayEnter() {
 		return false
 	}
-	return l.u.Events() == 0 && l.u.Ready() > 0
+	errno := l.u.Events()
+	l.lost.Store(uint64(l.u.Lost())) // only a full queue loses any
+	return errno == 0 && l.u.Ready() > 0
 }
 
 // start and settle are the engine's: it releases nothing here, and reap brings results
@@ -846,7 +865,7 @@ func (l *uringLower) interrupt() {
 func (l *uringLower) stats(s *Stats) {
 	s.Stripped = l.stripped
 	s.Enters, s.Polls, s.Sleeps, s.Wakes = l.enters.Load(), l.polls.Load(), l.sleeps.Load(), l.wakes.Load()
-	s.Stale = l.stale.Load()
+	s.Stale, s.Lost = l.stale.Load(), l.lost.Load()
 }
 
 func (l *uringLower) close() error {

@@ -34,7 +34,7 @@ func (l *uringLower) flags(k *uring.SQE, op *engine.Op) {
 		l.drained = true
 	}
 	if flags&FlagCQESkip != 0 {
-		l.undrained = true
+		l.undrained = l.undrained || k.Opcode != noOpcode
 		// The CQE of a success is needed here, to know that the buffers are free: it is
 		// reap that leaves it out.
 		k.Flags &^= uring.SQESkipSuccess
@@ -98,8 +98,8 @@ const nobody = ^uint64(0)
 // that may have started. others says that there are more.
 func (l *uringLower) target(op *engine.Op, suits func(*engine.Op) bool) (token uint64, others bool) {
 	var found *engine.Op
-	l.freeze()
-	defer l.thaw()
+	l.ring.freeze()
+	defer l.ring.thaw()
 	l.ring.eng.Named(op.SQE.Addr, func(o *engine.Op) bool {
 		if o == op || o.Token == 0 || !suits(o) {
 			return true
@@ -118,17 +118,6 @@ func (l *uringLower) target(op *engine.Op, suits func(*engine.Op) bool) (token u
 
 // elder compares by the serial number of the tokens.
 func elder(a, b *engine.Op) bool { return int32(uint32(a.Token>>32)<<3-uint32(b.Token>>32)<<3) < 0 }
-
-// freeze keeps all operations as they are, so that they can be looked through.
-func (l *uringLower) freeze() {
-	l.ring.cq.mu.Lock()
-	l.ring.eng.Freeze()
-}
-
-func (l *uringLower) thaw() {
-	l.ring.eng.Thaw()
-	l.ring.cq.mu.Unlock()
-}
 
 // cut ends an operation that would go on, for want of room for its CQE.
 func (l *uringLower) cut(op *engine.Op) {
@@ -229,8 +218,8 @@ func (l *uringLower) cancelNow(s *SQE) (n int, errno syscall.Errno) {
 	}
 	many := s.OpFlags&CancelAll != 0
 	var running bool
-	l.freeze()
-	defer l.thaw()
+	l.ring.freeze()
+	defer l.ring.thaw()
 	l.ring.eng.Named(s.Addr, func(op *engine.Op) bool {
 		if op.Token == 0 {
 			return true
@@ -288,13 +277,13 @@ type found struct {
 // meant runs in a call, it is tried again at each turn.
 func (l *uringLower) answer(c *syncCancel) bool {
 	if !c.began {
-		l.freeze()
+		l.ring.freeze()
 		l.ring.eng.Meant(&c.sqe, func(op *engine.Op) {
 			if op.Token != 0 {
 				c.found = append(c.found, found{op, op.Token})
 			}
 		})
-		l.thaw()
+		l.ring.thaw()
 	}
 	n, errno := l.cancelNow(&c.sqe)
 	c.n += n

@@ -6,7 +6,7 @@
 // out by [Ring.WaitCQE] and its kin, or by [Ring.Wait] and [Ring.CQEs].
 //
 // An operation that cannot go to the kernel at once, and on the threads kernel
-// every one, works on a duplicate of its descriptor. Closing it drops the
+// every one that is not over when Submit returns, works on a duplicate of its descriptor. Closing it drops the
 // process's POSIX record locks on the file, as any close does (fcntl(2)).
 package aioring
 
@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -74,6 +75,7 @@ type Ring struct {
 	notify   notifier
 
 	stat counters
+	slow slowWatch
 }
 
 // New makes a ring with at least so many submission queue entries: 1 to
@@ -85,7 +87,7 @@ type Ring struct {
 // kernel that this system lacks; what the system answers when it has no memory or
 // descriptors to give.
 func New(entries int, opts ...Option) (*Ring, error) {
-	o := options{kernel: KernelAuto, maxOps: DefaultMaxOps}
+	o := options{kernel: KernelAuto, maxOps: DefaultMaxOps, merge: DefaultMerge, method: MethodAuto}
 	for _, set := range opts {
 		if set == nil {
 			continue
@@ -94,14 +96,17 @@ func New(entries int, opts ...Option) (*Ring, error) {
 			return nil, err
 		}
 	}
+	if err := o.fromEnvironment(os.LookupEnv); err != nil {
+		return nil, err
+	}
 	entries, completions, err := o.sizes(entries)
 	if err != nil {
 		return nil, err
 	}
 	r := &Ring{opts: o, eng: engine.New(o.maxOps, o.maxBytes), began: time.Now(), closing: make(chan struct{}, 1)}
 	r.ownHarvest = r.harvestLoop
-	r.sq.init(entries)
-	r.cq.init(completions, r.eng)
+	r.sq.init(entries, o.first)
+	r.cq.init(completions, o.first, r.eng)
 	r.disabled.Store(o.setup&SetupRDisabled != 0)
 	r.alarm.init(r)
 	low, err := openLower(r)
@@ -280,6 +285,7 @@ func (r *Ring) release() {
 		r.again.Store(true) // the delivery itself ended a timeout, and something follows it
 	}
 	r.alarm.set(r.eng.NextDeadline())
+	r.slow.arm(r)
 	r.owner.Unlock()
 	r.signal(&woken)
 	if posted > 0 {
@@ -372,6 +378,7 @@ func (r *Ring) post(op *engine.Op, mine bool, woken *wakeList) (n uint64, posted
 			r.eng.Cut(op)
 		}
 		n++
+		r.stat.errors.note(op.CQE.Res)
 		switch owner := op.Owner.(type) {
 		case nil:
 			if op.Silent() {
@@ -547,6 +554,7 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 		r.wakeWorker()
 	}
 	r.background.Wait()
+	r.slow.stop()
 	// Whoever still harvests for itself was fired, and leaves.
 	for !r.harvester.CompareAndSwap(false, true) {
 		runtime.Gosched()
@@ -610,6 +618,22 @@ func (r *Ring) each(f func(*engine.Op)) {
 		defer r.cq.mu.Unlock()
 	}
 	r.eng.Each(f)
+}
+
+// freeze keeps all operations as they are, so that they can be looked through. The
+// owner calls it.
+func (r *Ring) freeze() {
+	if r.direct != nil {
+		r.cq.mu.Lock() // under which they end
+		r.eng.Freeze()
+	}
+}
+
+func (r *Ring) thaw() {
+	if r.direct != nil {
+		r.eng.Thaw()
+		r.cq.mu.Unlock()
+	}
 }
 
 // abandoned keeps rings reachable whose operations the kernel did not give back:

@@ -243,14 +243,46 @@ func TestCQESkip(t *testing.T) { // checks 68 to 71
 		wantResults(t, r, is(1, eio), is(2, cancelled), is(3, cancelled))
 		submitAll(t, r, entryOf(1, skip, func(s *aioring.SQE) { aioring.PrepLinkTimeout(s, time.Hour, 0) }))
 		wantResults(t, r, is(1, -int32(syscall.EINVAL)))
+		submitAll(t, r, entryOf(1, skip|aioring.FlagIODrain, func(s *aioring.SQE) { aioring.PrepLinkTimeout(s, time.Hour, 0) }))
+		wantResults(t, r, is(1, -int32(syscall.EOPNOTSUPP)))
 		submitAll(t, r, nop(1, aioring.FlagIODrain))
 		wantResults(t, r, is(1, -int32(syscall.EOPNOTSUPP)))
+		rd, _ := emptyPipe(t)
+		fsync := func(data uint64, flags uint8) aioring.SQE {
+			return entryOf(data, flags, func(s *aioring.SQE) { aioring.PrepFsync(s, rd, 0) })
+		}
+		submitAll(t, r, fsync(1, link|skip), fsync(2, 0), nop(3, 0))
+		if v.kernel == aioring.KernelURing { // there it breaks no chain
+			wantSet(t, r, is(1, -int32(syscall.EINVAL)), is(2, -int32(syscall.EINVAL)), is(3, 0))
+		} else {
+			wantSet(t, r, is(1, -int32(syscall.EINVAL)), is(3, 0))
+		}
 		if s := r.Stats(); s.InFlight != 0 || s.Alive != 0 {
 			t.Errorf("%+v", s)
 		}
 		if c, err := r.Do(t.Context(), nop(7, skip)); err != nil || c.UserData != 7 {
 			t.Errorf("Do: %+v, %v", c, err)
 		}
+	})
+}
+
+// What a submission has not reached is not seen.
+func TestSkipCountsFromItsSubmission(t *testing.T) { // check 71
+	const drain, skip = aioring.FlagIODrain, aioring.FlagCQESkip
+	eachVariant(t, func(t *testing.T, v variant) {
+		if v.worker {
+			return // nothing stops a submission
+		}
+		r := v.open(t, 16)
+		bad := nop(1, skip)
+		bad.Opcode = 200
+		put(t, r, bad, nop(2, drain), nop(3, skip), nop(4, drain), nop(5, 0))
+		submit(t, r, 1)
+		wantResults(t, r, is(1, -int32(syscall.EINVAL)))
+		submit(t, r, 3)
+		wantSet(t, r, is(2, 0), is(4, -int32(syscall.EOPNOTSUPP)))
+		submit(t, r, 1)
+		wantResults(t, r, is(5, 0))
 	})
 }
 

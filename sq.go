@@ -26,9 +26,15 @@ type submissionQueue struct {
 	whole []SQE // the chain that is being published
 
 	shared *ring.MPSC[SQE]
+
+	// The engine's owner's: whoever submits will wait for this one operation, and
+	// what he is to run himself for that. See alone.go.
+	alone bool
+	own   runner
 }
 
-func (q *submissionQueue) init(entries int) {
+func (q *submissionQueue) init(entries int, first uint32) {
+	q.head, q.tail, q.lentEnd = first, first, first
 	q.entries, q.mask = make([]SQE, entries), uint32(entries-1)
 }
 
@@ -91,7 +97,8 @@ func (r *Ring) SQSpaceLeft() int { return len(r.sq.entries) - r.SQReady() }
 // An entry that io_uring would refuse (an unknown opcode, a bad flag) is counted,
 // gets a CQE that says so, and stops the submission after it; the rest stays for
 // the next Submit. EAGAIN comes back when no operation at all could be taken
-// because too many are alive: reap, and try again.
+// because too many are alive: reap, and try again. Of a chain all is taken or nothing;
+// [ErrTooBig] is for one that could never be.
 func (r *Ring) Submit() (int, error) {
 	n, _, err := r.submit()
 	return n, err
@@ -101,7 +108,7 @@ func (r *Ring) Submit() (int, error) {
 // those already there included. It does not wait when the submission stopped
 // early. It returns the number of entries submitted.
 func (r *Ring) SubmitAndWait(n int) (int, error) {
-	submitted, stopped, err := r.submit()
+	submitted, stopped, err := r.submitFor(n)
 	if err != nil || stopped || n <= 0 {
 		return submitted, err
 	}
@@ -110,7 +117,10 @@ func (r *Ring) SubmitAndWait(n int) (int, error) {
 
 // submit takes the private entries. stopped says that one of them was bad and
 // that others are left.
-func (r *Ring) submit() (n int, stopped bool, err error) {
+func (r *Ring) submit() (n int, stopped bool, err error) { return r.submitFor(0) }
+
+// submitFor is submit for somebody who will wait for so many CQEs at once.
+func (r *Ring) submitFor(wait int) (n int, stopped bool, err error) {
 	if r.stopped.Load() {
 		return 0, false, r.gone()
 	}
@@ -130,13 +140,19 @@ func (r *Ring) submit() (n int, stopped bool, err error) {
 		return 0, false, r.gone()
 	}
 	r.take(len(r.sq.entries)) // what was pushed before goes first
+	var own runner
 	if r.direct != nil {
 		n, stopped, err = r.direct.acceptOwn()
 	} else {
+		r.sq.alone = wait > 0 && r.SQReady() == 1
 		n, stopped, err = r.acceptOwn()
 		r.start()
+		own, r.sq.alone, r.sq.own = r.sq.own, false, nil
 	}
 	r.release()
+	if own != nil {
+		own.run()
+	}
 	r.drive()
 	return n, stopped, err
 }
@@ -168,15 +184,25 @@ func (q *submissionQueue) chain() (n int, bytes int64) {
 	return n, bytes
 }
 
+// all measures all private entries.
+func (q *submissionQueue) all() (n int, bytes int64) {
+	for at := q.head; at != q.tail; at++ {
+		bytes += q.entries[at&q.mask].Bytes()
+	}
+	return int(q.tail - q.head), bytes
+}
+
 // acceptOwn gives the engine the private entries, up to a bad one; of a chain all or
 // nothing. The owner calls it.
 func (r *Ring) acceptOwn() (n int, stopped bool, err error) {
 	q := &r.sq
 	now := r.now()
-	reserved := 0
+	reserved, bytes := q.all() // as a rule there is room
+	if r.reserve(reserved, bytes) != nil {
+		reserved = 0
+	}
 	for q.head != q.tail {
 		if reserved == 0 {
-			var bytes int64
 			reserved, bytes = q.chain()
 			if err := r.reserve(reserved, bytes); err != nil {
 				stopped = true
@@ -194,6 +220,10 @@ func (r *Ring) acceptOwn() (n int, stopped bool, err error) {
 		reserved--
 		if !ok && q.head != q.tail && r.opts.setup&SetupSubmitAll == 0 {
 			stopped = true
+			if reserved > 0 {
+				_, bytes = q.all()
+				r.eng.Unreserve(reserved, bytes)
+			}
 			break
 		}
 	}
@@ -382,6 +412,7 @@ type call struct {
 	cqe       CQE
 	op        *engine.Op  // once started; the engine's owner's
 	cancelled atomic.Bool // whoever starts it ends it instead
+	offer     offer
 }
 
 // end is the operation's end.
@@ -410,10 +441,14 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 	c.cqe = CQE{}
 	c.fired.Store(false)
 	c.cancelled.Store(false)
+	c.offer.make()
 	engine.Own(&sqe, c)
 	sqe.Flags &^= linkFlags // there is nothing to link to
 	if err := r.PushContext(ctx, sqe); err != nil {
 		return CQE{}, err
+	}
+	if own := c.offer.withdraw(); own != nil {
+		own.run()
 	}
 	if !c.fired.Load() {
 		r.fetch() // it may be over already

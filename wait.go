@@ -393,23 +393,29 @@ func (r *Ring) harvest(w *waiter) {
 	if r.direct != nil {
 		bring = r.bring
 	}
-	for looks := 0; !over(); looks++ {
-		if r.low.poll() > 0 {
-			bring()
-			looks = 0
-			continue
-		}
-		runtime.Gosched() // let those run who would submit more
-		if over() || r.low.poll() > 0 {
-			bring()
-			looks = 0
-			continue
-		}
-		if r.direct != nil && w != nil {
-			if looks < maxLooks && r.direct.busy() {
+	for looks, polled := 0, false; !over(); looks++ {
+		// A waiter who has slept once sleeps again at once: that fetches what is
+		// there as a poll would, and nobody but him came by meanwhile.
+		if !polled {
+			if r.low.poll() > 0 {
+				bring()
+				looks = 0
+				continue
+			}
+			runtime.Gosched() // let those run who would submit more
+			if over() || r.low.poll() > 0 {
+				bring()
+				looks = 0
+				continue
+			}
+			if w != nil && r.direct != nil && looks < maxLooks && r.direct.busy() {
 				continue // to sleep and be woken takes longer
 			}
+			polled = w != nil
+		}
+		if r.direct != nil && w != nil {
 			r.direct.block(w)
+			polled = false
 			continue
 		}
 		r.low.prepareSleep()

@@ -248,9 +248,7 @@ func (j *job) cancelOnSocket() bool {
 	j.cancelled = true
 	cancelled := sb.end(j)
 	// Another may be the first now, with a descriptor of its own.
-	if sb.unheard() {
-		sb.rewatch()
-	} else {
+	if !sb.unheard() || sb.rewatch() != 0 {
 		sb.kick()
 	}
 	return cancelled

@@ -42,6 +42,7 @@ const (
 	outside                       // not of the table: a cancellation that is no operation
 	follower                      // admitted, behind another in its chain
 	hushed                        // admitted, gets no CQE if it is cancelled
+	unsure                        // with doomed: what is not ECANCELED is its own result
 )
 
 // Op is one accepted operation, from Accept to Free.

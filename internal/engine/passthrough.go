@@ -194,12 +194,12 @@ func (e *Engine) Retire(op *Op, res int32) (silent bool) {
 	next, limit := op.link, op.guard
 	op.link, op.guard = nil, nil
 	skips := op.SQE.Flags&FlagCQESkip != 0
-	fails := breaks(op, res) || res == -int32(syscall.EINVAL) && op.SQE.Opcode == OpLinkTimeout
+	fails := breaks(op, res) || op.SQE.Opcode == OpLinkTimeout && refusal(res)
 	// The first that fails decides for all that are cancelled behind it.
 	var rest marks
 	switch {
-	case op.marks&doomed != 0 && res < 0:
-		rest = op.marks & (doomed | hushed)
+	case op.marks&doomed != 0 && (res == -int32(syscall.ECANCELED) || res < 0 && op.marks&unsure == 0):
+		rest = op.marks & (doomed | unsure | hushed)
 		silent = rest&hushed != 0
 		if limit != nil { // it was not started either, or it would be gone
 			limit.marks |= rest
@@ -211,6 +211,9 @@ func (e *Engine) Retire(op *Op, res int32) (silent bool) {
 		if skips {
 			rest |= hushed
 		}
+		if op.SQE.Opcode == OpFsync {
+			rest |= unsure // unless it was refused, it breaks no chain of Linux's
+		}
 	}
 	if next != nil {
 		next.marks = next.marks&^follower | rest
@@ -220,6 +223,16 @@ func (e *Engine) Retire(op *Op, res int32) (silent bool) {
 
 // RetirePlain is Retire of a plain operation.
 func (e *Engine) RetirePlain(op *Op) { op.state = idle }
+
+// refusal reports whether a LINK_TIMEOUT has a result that one which was taken cannot
+// have.
+func refusal(res int32) bool {
+	switch syscall.Errno(-res) {
+	case ETIME, syscall.ECANCELED, syscall.ENOENT, syscall.EALREADY:
+		return false
+	}
+	return res < 0
+}
 
 // Post gives an admitted operation its result, to be delivered by NextCompleted.
 func (e *Engine) Post(op *Op, res int32) {

@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	simSeed     = flag.Uint64("sim.seed", 1, "first seed of TestSimulation")
-	simPrograms = flag.Uint64("sim.programs", 0, "how many programs it runs; 0: 20000, with -short 2000")
+	simSeed     = flag.Uint64("seed", 1, "first seed of TestSimulation")
+	simPrograms = flag.Uint64("seeds", 0, "how many it runs; 0: 100000, with -short or -race 2000")
 )
 
 // TestSimulation runs random programs of up to 200 SQEs against the engine: chains,
@@ -26,7 +26,7 @@ var (
 func TestSimulation(t *testing.T) {
 	programs := *simPrograms
 	if programs == 0 {
-		programs = 20_000
+		programs = 100_000
 		if testing.Short() || raceEnabled {
 			programs = 2_000
 		}
@@ -41,7 +41,7 @@ func TestSimulation(t *testing.T) {
 					return
 				}
 				if err := simulate(*simSeed + n); err != nil {
-					t.Errorf("seed %d: %v\nreplay: go test ./internal/engine -run Simulation -sim.seed=%d -sim.programs=1",
+					t.Errorf("seed %d: %v\nreplay: go test ./internal/engine -run Simulation -seed=%d -seeds=1",
 						*simSeed+n, err, *simSeed+n)
 				}
 			}
