@@ -366,8 +366,8 @@ func (r *Ring) Push(sqes ...SQE) error {
 		return err
 	}
 	r.pushed()
-	if r.direct != nil && r.cq.overflowed.Load() {
-		runtime.Gosched() // to those who reap, or their work piles up
+	if r.direct != nil && r.eng.Alive() > len(r.cq.cells) {
+		runtime.Gosched() // to those who reap: here nothing else holds pushers back
 	}
 	return nil
 }
