@@ -267,6 +267,8 @@ func (r *Ring) PeekBatchCQE(cqes []*CQE) int {
 	r.cq.refill()
 	if r.cq.ready() == 0 {
 		r.look()
+	} else if r.cq.ready() < uint64(len(cqes)) {
+		r.fetch()
 	}
 	head := r.cq.head.Load()
 	n := min(len(cqes), int(r.cq.tail.Load()-head))

@@ -617,7 +617,9 @@ func (l *uringLower) reap(woken wakeList, owner bool) (_ wakeList, n uint64) {
 				n++
 				op.Token = 0
 				eng.RetirePlain(op)
-				q.putResult(tail, op, uring.Result(c.Res), c.Flags)
+				res := uring.Result(c.Res)
+				q.putResult(tail, op, res, c.Flags)
+				l.ring.stat.errors.note(res)
 				tail++
 				continue
 			}
