@@ -18,6 +18,9 @@ import (
 	"github.com/aioring/aioring/ring"
 )
 
+// tiedFlags are the set-up flags that tie a ring to a thread.
+const tiedFlags = SetupSingleIssuer | SetupDeferTaskrun
+
 // uringLower is Linux's io_uring below the engine. Links, drains and what else an
 // SQE's flags ask for are the kernel's business, and so are its refusals.
 //
