@@ -95,11 +95,14 @@ var cancelCases = []testCase{
 		r.wantAny(is(4, 4), cancelled(1), cancelled(1), cancelled(2), cancelled(3))
 	}},
 	{name: "cancel.fd", source: cancelFdPage, run: func(r *rig) {
-		fds := r.pending(1, 3)
-		r.submit(cancelFd(2, fds[1], 0))
-		r.wantOver(1, 1, is(2, 0))
-		r.submit(cancelFd(3, fds[1], 0))
+		first, second, third := r.stuck(21), r.stuck(22), r.stuck(23)
+		r.submit(first, second, third)
+		r.submit(cancelFd(2, int(second.Fd), 0))
+		r.wantAny(is(2, 0), cancelled(22))
+		r.submit(cancelFd(3, int(second.Fd), 0))
 		r.want(failed(3, unix.ENOENT))
+		r.submit(cancelFd(3, int(third.Fd), aioring.CancelAll))
+		r.wantAny(is(3, 1), cancelled(23))
 		r.submit(cancelFd(4, noFd, 0))
 		r.want(failed(4, unix.EBADF))
 		p := r.pipe()
