@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -273,6 +274,31 @@ var cancelCases = []testCase{
 			r.Errorf("an unknown flag: %d, %v", n, err)
 		}
 		r.nothingLeft()
+		if r.on.stall == nil {
+			return
+		}
+		running, release := r.on.stall()
+		r.submit(r.file("abcd").read(7, 4, 0))
+		running()
+		over := make(chan error, 1)
+		go func() {
+			_, err := which(func(s *aioring.SQE) { aioring.PrepCancel(s, 7, 0) })
+			over <- err
+		}()
+		select {
+		case err := <-over:
+			r.Errorf("what nothing stops is under way: %v", err)
+			over <- err
+		case <-time.After(pause):
+		}
+		release()
+		if err := soon(r, "CancelSync returns", over); err != nil {
+			r.Errorf("what nothing stops: %v", err)
+		}
+		if r.ring.PeekBatchCQE(make([]*aioring.CQE, 1)) != 1 {
+			r.Error("CancelSync has returned, and what it meant is not over")
+		}
+		r.want(is(7, 4))
 	}},
 	{name: "cancel.member", source: "io_uring_cancelation(7): what has not started is not found", run: func(r *rig) {
 		p := r.pipe()
