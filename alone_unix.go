@@ -28,17 +28,20 @@ func (l *kernelLower) startOwn(t *task, stat aio.FileStat) bool {
 	if l.hold(t) != 0 {
 		return false
 	}
+	// All of it before the offer is accepted: from then on the call is the submitter's,
+	// who may be at it already.
 	l.own = ownCall{l, t}
-	if c != nil && !c.offer.accept(&l.own) {
-		l.own.task = nil
-		return false
-	}
 	t.plain, t.own = true, true
 	t.began, t.doneAt = 0, 0
 	s := &t.op.SQE
 	t.call = worker.Call{
 		Op: callOp(s), Fd: t.file.fd, Off: s.Off, Buf: s.Buf, Bufs: s.Bufs,
 		ID: t.op.Slot(), Disk: stat.Type == aio.TypeDisk,
+	}
+	if c != nil && !c.offer.accept(&l.own) {
+		l.endOwn(t)
+		t.call = worker.Call{}
+		return false
 	}
 	l.direct.Add(1)
 	if c == nil {
