@@ -12,6 +12,7 @@ import (
 
 	"github.com/aioring/aioring"
 	"github.com/aioring/aioring/aio/sim"
+	"golang.org/x/sys/unix"
 )
 
 // The rules where the kernel below has its say: jobs of AIO that are queued, that run and
@@ -188,4 +189,50 @@ func TestShutdownCancelsNothing(t *testing.T) {
 	if _, err := r.WaitCQE(); err != aioring.ErrClosed {
 		t.Errorf("after the last: %v", err)
 	}
+}
+
+// What waits for others goes on though nobody waits at the ring: its effect may be
+// awaited elsewhere.
+func TestChainsGoOnByThemselves(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		r := v.open(t, 16)
+		f := tempFile(t, 0)
+		rd, wr := emptyPipe(t)
+		tell := func(flags uint8) aioring.SQE {
+			return entryOf(9, flags, func(s *aioring.SQE) {
+				aioring.PrepWrite(s, wr, []byte("x"), aioring.CurrentPosition)
+			})
+		}
+		told := func(what string) {
+			p := []unix.PollFd{{Fd: int32(rd), Events: unix.POLLIN}}
+			if n, err := unix.Poll(p, 20_000); n != 1 {
+				t.Fatalf("%s: nobody tells: %v", what, err)
+			}
+			if _, err := unix.Read(rd, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 20 {
+			submitAll(t, r, writeAt(f, 1, aioring.FlagIOLink, 0), writeAt(f, 2, aioring.FlagIOLink, 0), tell(0))
+			told("chain")
+			submitAll(t, r, writeAt(f, 4, 0, 0), tell(aioring.FlagIODrain))
+			told("drain")
+			if err := r.Push(writeAt(f, 6, aioring.FlagIOHardlink, 0), tell(0)); err != nil {
+				t.Fatal(err)
+			}
+			told("push")
+			submitAll(t, r, nop(8, 0))
+			for range 8 {
+				reap(t, r)
+			}
+			put(t, r, nop(1, 0), writeAt(f, 2, aioring.FlagIOLink, 0), tell(0))
+			if n, err := r.SubmitAndWait(1); n != 3 || err != nil {
+				t.Fatal(n, err)
+			}
+			told("submitted by one who has waited")
+			for range 3 {
+				reap(t, r)
+			}
+		}
+	})
 }
