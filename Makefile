@@ -1,6 +1,6 @@
 # Works with BSD make and GNU make.
 
-PACKAGES = ./... ./cmd/aioring/... ./bench/...
+PACKAGES = ./... ./cmd/aioring/... ./bench/... ./contrib/prometheus/...
 
 all: test
 

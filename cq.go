@@ -61,11 +61,16 @@ type completionQueue struct {
 	pushers    waiterList // wait for room to push
 	turns      waiterList // wait for a turn of the engine
 
-	room    atomic.Uint64 // counts the times that room was made, and turns of the engine
+	room    atomic.Uint64 // counts the times that room was made
 	pushing atomic.Int64  // those who wait for it
+	turned  atomic.Uint64 // counts the turns of the engine,
+	turning atomic.Int64  // while somebody waits for one
 }
 
-func (q *completionQueue) init(entries int, eng *engine.Engine) {
+func (q *completionQueue) init(entries int, first uint32, eng *engine.Engine) {
+	q.head.Store(uint64(first))
+	q.tail.Store(uint64(first))
+	q.freed.Store(uint64(first))
 	q.eng, q.cells, q.mask = eng, make([]CQE, entries), uint64(entries-1)
 	q.ops = make([]*engine.Op, entries)
 	q.cleared = make([]atomic.Uint64, entries)
@@ -86,16 +91,21 @@ func (q *completionQueue) crowded() bool {
 	return q.tail.Load()-q.freed.Load() > q.mask/2
 }
 
-// post appends an operation's CQE. q.mu is held.
-func (q *completionQueue) post(op *engine.Op) {
-	t := q.tail.Load()
-	if q.backlog.Len() > 0 || t-q.freed.Load() == uint64(len(q.cells)) {
-		q.backlog.Push(op)
-		q.overflowed.Store(true)
-		return
+// window is where CQEs may be put: from tail up to end. None where there is a backlog:
+// what comes now goes behind that. q.mu is held, and whoever fills cells stores the tail
+// before it lets go.
+func (q *completionQueue) window() (tail, end uint64) {
+	tail = q.tail.Load()
+	if q.backlog.Len() > 0 {
+		return tail, tail
 	}
-	q.put(t, op)
-	q.tail.Store(t + 1)
+	return tail, q.freed.Load() + uint64(len(q.cells))
+}
+
+// overflow appends an operation's CQE to the backlog. q.mu is held.
+func (q *completionQueue) overflow(op *engine.Op) {
+	q.backlog.Push(op)
+	q.overflowed.Store(true)
 }
 
 // postMore posts a CQE of an operation that goes on, or reports that there is no room
@@ -104,8 +114,8 @@ func (q *completionQueue) postMore(op *engine.Op) bool {
 	if op.Owner != nil {
 		return true
 	}
-	t := q.tail.Load()
-	if q.backlog.Len() > 0 || t-q.freed.Load() == uint64(len(q.cells)) {
+	t, end := q.window()
+	if t == end {
 		return false
 	}
 	q.put(t, op)
@@ -114,11 +124,19 @@ func (q *completionQueue) postMore(op *engine.Op) bool {
 	return true
 }
 
-// put fills the cell of position t.
+// put fills the cell of position t with the CQE of op.
 func (q *completionQueue) put(t uint64, op *engine.Op) {
+	q.putResult(t, op, op.CQE.Res, op.CQE.Flags)
+}
+
+// putResult is put of a CQE that op does not have yet.
+func (q *completionQueue) putResult(t uint64, op *engine.Op, res int32, flags uint32) {
 	c := &q.cells[t&q.mask]
-	c.UserData, c.Res, c.Flags = op.CQE.UserData, op.CQE.Res, op.CQE.Flags
-	c.event.of, c.event.word = &q.place, t+1
+	c.UserData, c.Res, c.Flags = op.SQE.UserData, res, flags
+	if c.event.of == nil { // as a rule it is what it was
+		c.event.of = &q.place
+	}
+	c.event.word = t + 1
 	q.ops[t&q.mask] = op
 }
 
@@ -193,10 +211,8 @@ func (q *completionQueue) free() {
 	var done engine.Released
 	at, head := q.freed.Load(), q.head.Load()
 	for ; at != head; at++ {
-		op := &q.ops[at&q.mask]
-		if *op != nil { // else it goes on
-			done.Add(*op)
-			*op = nil
+		if op := q.ops[at&q.mask]; op != nil { // else it goes on
+			done.Add(op)
 		}
 	}
 	q.eng.Release(&done)
@@ -298,13 +314,6 @@ func (r *Ring) CQReady() int {
 func (r *Ring) CQHasOverflow() bool {
 	r.fetch()
 	return r.cq.overflowed.Load()
-}
-
-// fetch takes over what a kernel with a queue of its own has there.
-func (r *Ring) fetch() {
-	if r.direct != nil {
-		r.glance()
-	}
 }
 
 // Wait waits for a CQE, consumes it and returns it. Any number of goroutines may

@@ -107,7 +107,7 @@ func TestRingOnADiskIsDeterministicInSteps(t *testing.T) {
 	history := func(seed uint64) string {
 		disk := sim.NewDisk(sim.DiskConfig{})
 		kernel := sim.New(sim.Config{Volume: disk, Stepped: true, Seed: seed})
-		r, err := aioring.New(16, aioring.WithAIO(kernel))
+		r, err := aioring.New(16, aioring.WithAIO(kernel), aioring.WithMerge(0))
 		if err != nil {
 			t.Fatal(err)
 		}

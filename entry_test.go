@@ -787,10 +787,11 @@ func TestEntryHeldAtClose(t *testing.T) {
 func TestEntryStress(t *testing.T) {
 	eachVariant(t, func(t *testing.T, v variant) {
 		f, pipe := tempFile(t, 0), newStalled(t)
-		for round := range 3 {
+		for range 3 {
 			r := v.open(t, 64)
 			var group sync.WaitGroup
 			var done atomic.Int64
+			enough, collect := make(chan struct{}), make(chan struct{}, 1)
 			over := func(err error) bool {
 				if err != nil && !errors.Is(err, aioring.ErrClosed) && !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("%v", err)
@@ -820,8 +821,10 @@ func TestEntryStress(t *testing.T) {
 						if over(e.Submit(context.Background())) {
 							return
 						}
+						patience := time.Duration(i%4) * 10 * time.Microsecond // at first
 						for {
-							ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i%4)*10*time.Microsecond)
+							ctx, cancel := context.WithTimeout(context.Background(), patience)
+							patience = 2*patience + 10*time.Microsecond
 							cqe, err := e.Ready(ctx)
 							cancel()
 							if over(err) {
@@ -836,7 +839,13 @@ func TestEntryStress(t *testing.T) {
 							if !r.ClearReady(cqe.Event()) {
 								t.Error("a current clear was refused")
 							}
-							done.Add(1)
+							if done.Add(1) == 120 {
+								close(enough)
+							}
+							select {
+							case collect <- struct{}{}:
+							default: // it is at it
+							}
 							break
 						}
 					}
@@ -862,26 +871,18 @@ func TestEntryStress(t *testing.T) {
 					}
 				}
 			})
-			stop := make(chan struct{})
 			storm := sync.WaitGroup{}
 			storm.Go(func() {
-				for {
-					select {
-					case <-stop:
-						return
-					default:
-						runtime.GC()
-					}
+				for range collect {
+					runtime.GC()
 				}
 			})
-			for done.Load() < int64(60*(round+1)) {
-				runtime.Gosched()
-			}
+			<-enough
 			if err := r.Close(); err != nil {
 				t.Error(err)
 			}
 			group.Wait()
-			close(stop)
+			close(collect)
 			storm.Wait()
 		}
 	})

@@ -74,6 +74,9 @@ type Operation struct {
 	Len      int64 // in bytes
 	UserData uint64
 	Age      time.Duration // since it was accepted
+	State    State         // where it is; "" in an error
+
+	start int64 // when it was accepted, on the ring's clock
 }
 
 func (o Operation) String() string {
@@ -84,7 +87,7 @@ func (o Operation) String() string {
 func operation(op *engine.Op, now int64) Operation {
 	return Operation{
 		Op: op.SQE.Opcode, Fd: int(op.SQE.Fd), Off: op.SQE.Off, Len: op.SQE.Bytes(),
-		UserData: op.SQE.UserData, Age: time.Duration(now - op.Start),
+		UserData: op.SQE.UserData, Age: time.Duration(now - op.Start), start: op.Start,
 	}
 }
 

@@ -194,7 +194,7 @@ func ExampleHandBack() {
 	defer os.Remove(f.Name())
 	defer f.Close()
 	kernel := sim.New(sim.Config{Limits: aio.Limits{MaxQueuePerProc: 2}})
-	r, err := aioring.New(8, aioring.WithAIO(kernel))
+	r, err := aioring.New(8, aioring.WithAIO(kernel), aioring.WithMerge(0)) // merged they would be one job
 	if err != nil {
 		log.Fatal(err)
 	}

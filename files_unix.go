@@ -2,7 +2,11 @@
 
 package aioring
 
-import "github.com/aioring/aioring/aio"
+import (
+	"github.com/aioring/aioring/aio"
+	"github.com/aioring/aioring/batch"
+	"github.com/aioring/aioring/internal/worker"
+)
 
 // descriptors are the calls on descriptor numbers that deciding about files
 // takes. An aio.Kernel has them.
@@ -11,6 +15,9 @@ type descriptors interface {
 	Dup(fd int) (int, aio.Errno)
 	Close(fd int) aio.Errno
 }
+
+// appender is a kernel with numbers of its own, which knows of O_APPEND.
+type appender interface{ Appends(fd int) bool }
 
 // fileCache remembers what descriptor numbers refer to, and holds files by
 // private descriptors.
@@ -23,8 +30,11 @@ type descriptors interface {
 type fileCache struct {
 	sys   descriptors
 	tells bool // sameOpenFile may know
+	own   bool // the numbers are sys's own, and mean nothing to the system
 	epoch uint64
 	known map[int32]*knownFile
+	last  *knownFile // the one that was looked at last, under number
+	num   int32
 	spare []*heldFile
 }
 
@@ -35,7 +45,11 @@ type knownFile struct {
 	errno aio.Errno
 	held  *heldFile
 
-	asked, direct bool // whether reads go past the page cache, once asked for
+	pages worker.Pages // where what is read is
+
+	file *batch.File // what the batch knows of it
+	// appends: writes through this number go to the end; once asked for.
+	appendsAsked, appends bool
 }
 
 // heldFile is a private descriptor, shared by operations on one number.
@@ -55,7 +69,11 @@ func (c *fileCache) forget() { c.epoch++ }
 
 // look finds what a number refers to now.
 func (c *fileCache) look(fd int32) *knownFile {
+	if k := c.last; k != nil && c.num == fd && k.epoch == c.epoch {
+		return k
+	}
 	k := c.known[fd]
+	c.last, c.num = k, fd
 	if k != nil && k.epoch == c.epoch {
 		return k
 	}
@@ -75,6 +93,7 @@ func (c *fileCache) look(fd int32) *knownFile {
 		}
 	}
 	*k = knownFile{epoch: c.epoch, stat: stat, errno: errno}
+	c.last = k
 	return k
 }
 
@@ -82,6 +101,38 @@ func (c *fileCache) look(fd int32) *knownFile {
 func (c *fileCache) stat(fd int32) (aio.FileStat, aio.Errno) {
 	k := c.look(fd)
 	return k.stat, k.errno
+}
+
+// appends reports whether writes through a number go to the end of its file.
+func (c *fileCache) appends(fd int32) bool {
+	k := c.look(fd)
+	if !k.appendsAsked {
+		k.appendsAsked = true
+		if m, ok := c.sys.(appender); ok {
+			k.appends = m.Appends(int(fd))
+		} else if !c.own {
+			k.appends = (aio.HostFiles{}).Appends(int(fd))
+		}
+	}
+	return k.appends
+}
+
+// file finds what the batch knows of a number's file.
+func (c *fileCache) file(b *batch.Batch, fd int32) *batch.File {
+	k := c.look(fd)
+	if k.file == nil {
+		f, known := b.File(k.stat)
+		switch {
+		case known:
+		case !c.own:
+			align, block := (aio.HostFiles{}).Geometry(int(fd), k.stat.Type)
+			f.SetGeometry(batch.Geometry{Align: align, Block: block})
+		case k.stat.Type == aio.TypeDisk:
+			f.SetGeometry(batch.Geometry{Align: 512}) // as every model of a disk has it
+		}
+		k.file = f
+	}
+	return k.file
 }
 
 // hold gives one operation a private descriptor of the file. release ends it.

@@ -89,7 +89,7 @@ func lostQueueEndsWaits(t *testing.T, worker bool) {
 		runtime.Gosched()
 	}
 	for i := range 8 { // of which the kernel has room for two
-		aioring.PrepWrite(r.GetSQE(), int(f.Fd()), make([]byte, 128), int64(i)<<10)
+		aioring.PrepWrite(r.GetSQE(), int(f.Fd()), make([]byte, 128), int64(i+1)<<10)
 	}
 	submit(t, r, 8)
 	for model.Stats().Active < 4 {

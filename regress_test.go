@@ -326,3 +326,39 @@ func TestBadDescriptorsAreForgotten(t *testing.T) {
 		}
 	})
 }
+
+// Where there is no room for all of a chain, none of it is taken: what is left for
+// another submission would be joined to nothing.
+func TestChainIsTakenWholeOrNotAtAll(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		r := v.open(t, 8, aioring.WithMaxOps(4))
+		fill := func(ops, linked int) {
+			t.Helper()
+			for i := range ops + linked {
+				sqe := r.GetSQE()
+				aioring.PrepNop(sqe)
+				if i >= ops && i < ops+linked-1 {
+					sqe.Flags = aioring.FlagIOLink
+				}
+			}
+		}
+		fill(2, 3)
+		if n, err := r.Submit(); n != 2 || err != nil {
+			t.Errorf("two and a chain of three: %d, %v", n, err)
+		}
+		if n, err := r.Submit(); n != 0 || !errors.Is(err, syscall.EAGAIN) {
+			t.Errorf("a chain of three with room for two: %d, %v", n, err)
+		}
+		reap(t, r)
+		if n, err := r.Submit(); n != 3 || err != nil {
+			t.Errorf("a chain of three: %d, %v", n, err)
+		}
+		for range 4 {
+			reap(t, r)
+		}
+		fill(0, 5)
+		if n, err := r.Submit(); n != 0 || err != aioring.ErrTooBig {
+			t.Errorf("a chain that never fits: %d, %v", n, err)
+		}
+	})
+}

@@ -824,7 +824,7 @@ func TestNumberReusedAfterSubmit(t *testing.T) {
 		if v.worker {
 			t.Skip("with a worker Submit does not fix the file, as with SQPOLL")
 		}
-		r := v.open(t, 1024)
+		r := v.open(t, 1024, aioring.WithMerge(0))
 		dir := t.TempDir()
 		const n = 1000 // more than the kernel takes at a time
 		old, err := os.Create(filepath.Join(dir, "old"))

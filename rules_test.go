@@ -266,6 +266,26 @@ func TestCQESkip(t *testing.T) { // checks 68 to 71
 	})
 }
 
+// What a submission has not reached is not seen.
+func TestSkipCountsFromItsSubmission(t *testing.T) { // check 71
+	const drain, skip = aioring.FlagIODrain, aioring.FlagCQESkip
+	eachVariant(t, func(t *testing.T, v variant) {
+		if v.worker {
+			return // nothing stops a submission
+		}
+		r := v.open(t, 16)
+		bad := nop(1, skip)
+		bad.Opcode = 200
+		put(t, r, bad, nop(2, drain), nop(3, skip), nop(4, drain), nop(5, 0))
+		submit(t, r, 1)
+		wantResults(t, r, is(1, -int32(syscall.EINVAL)))
+		submit(t, r, 3)
+		wantSet(t, r, is(2, 0), is(4, -int32(syscall.EOPNOTSUPP)))
+		submit(t, r, 1)
+		wantResults(t, r, is(5, 0))
+	})
+}
+
 func TestDrain(t *testing.T) { // checks 72 to 74, 76
 	const drain, link = aioring.FlagIODrain, aioring.FlagIOLink
 	eachVariant(t, func(t *testing.T, v variant) {
@@ -816,6 +836,103 @@ func TestNotification(t *testing.T) { // checks 42 to 44
 		<-ch
 		if err := r.UnregisterEventfd(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A descriptor of the caller's is written to while it is registered, and stays open.
+func TestRegisteredEventfd(t *testing.T) { // checks 42, 44
+	eachVariant(t, func(t *testing.T, v variant) {
+		r := v.open(t, 4)
+		write, read := ownEventfd(t)
+		told := func(timeout int) bool {
+			p := []unix.PollFd{{Fd: int32(read), Events: unix.POLLIN}}
+			n, _ := unix.Poll(p, timeout)
+			for n == 1 {
+				if _, err := unix.Read(read, make([]byte, 64)); err != nil {
+					break
+				}
+			}
+			return n == 1
+		}
+		if err := r.RegisterEventfd(-1); err != syscall.EBADF {
+			t.Errorf("no descriptor: %v", err)
+		}
+		if err := r.RegisterEventfd(write); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.RegisterEventfd(write); err != syscall.EBUSY {
+			t.Errorf("a second time: %v", err)
+		}
+		if _, err := r.OpenEventfd(); err != syscall.EBUSY {
+			t.Errorf("another beside it: %v", err)
+		}
+		for i := range 12 { // the last ones wait behind a full queue
+			submitAll(t, r, nop(uint64(i), 0))
+			if !told(10_000) {
+				t.Fatalf("nobody tells of %d", i)
+			}
+		}
+		if !r.CQHasOverflow() {
+			t.Error("no overflow")
+		}
+		for range 12 {
+			reap(t, r)
+		}
+		if err := r.UnregisterEventfd(); err != nil {
+			t.Error(err)
+		}
+		if err := r.UnregisterEventfd(); err != syscall.ENXIO {
+			t.Errorf("a second time: %v", err)
+		}
+		submitAll(t, r, nop(1, 0))
+		reap(t, r)
+		if told(0) {
+			t.Error("told of what came later")
+		}
+		if _, err := unix.FcntlInt(uintptr(write), unix.F_GETFD, 0); err != nil {
+			t.Errorf("the ring has closed it: %v", err)
+		}
+	})
+}
+
+// A closed ring tells those who listen, once, and takes no more of them.
+func TestNotificationAfterClose(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		r := v.open(t, 4)
+		ch := r.Notify()
+		fd, err := r.OpenEventfd()
+		if err != nil {
+			t.Fatal(err)
+		}
+		same, err := unix.Dup(fd) // the ring closes its own
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(same)
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		<-ch
+		p := []unix.PollFd{{Fd: int32(same), Events: unix.POLLIN}}
+		if n, err := unix.Poll(p, 0); n != 1 {
+			t.Errorf("the descriptor does not tell: %v", err)
+		}
+		write, _ := ownEventfd(t)
+		if err := r.RegisterEventfd(write); err != aioring.ErrClosed {
+			t.Errorf("RegisterEventfd: %v", err)
+		}
+		if _, err := r.OpenEventfd(); err != aioring.ErrClosed {
+			t.Errorf("OpenEventfd: %v", err)
+		}
+		if err := r.ToggleEventfd(false); err != aioring.ErrClosed {
+			t.Errorf("ToggleEventfd: %v", err)
+		}
+		if err := r.UnregisterEventfd(); err != syscall.ENXIO {
+			t.Errorf("UnregisterEventfd: %v", err)
+		}
+		if r.Notify() != ch {
+			t.Error("another channel")
 		}
 	})
 }

@@ -2,6 +2,7 @@ package aioring
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -16,7 +17,8 @@ import (
 // engine drains it.
 type submissionQueue struct {
 	entries []SQE
-	lent    []*engine.Op // in place of entries where the kernel is a ring itself
+	lent    []*engine.Op // in place of entries where the kernel is a ring itself, up to lentEnd
+	lentEnd uint32
 	mask    uint32
 	head    uint32 // the next to submit
 	tail    uint32 // the next to hand out
@@ -24,36 +26,61 @@ type submissionQueue struct {
 	whole []SQE // the chain that is being published
 
 	shared *ring.MPSC[SQE]
+
+	// The engine's owner's: whoever submits will wait for this one operation, and
+	// what he is to run himself for that. See alone.go.
+	alone bool
+	own   runner
 }
 
-func (q *submissionQueue) init(entries int) {
+func (q *submissionQueue) init(entries int, first uint32) {
+	q.head, q.tail, q.lentEnd = first, first, first
 	q.entries, q.mask = make([]SQE, entries), uint32(entries-1)
-	q.shared = ring.NewMPSC[SQE](entries)
 }
 
-// lend fills the array with operations of the engine, whose SQEs are handed out.
+// share makes shared, which a kernel that is a ring itself has in its own form.
+func (q *submissionQueue) share() { q.shared = ring.NewMPSC[SQE](len(q.entries)) }
+
+// lend gets operations of the engine for the next entries of the array. As late as
+// this they are those that were used last, and still in the processor's cache.
 func (q *submissionQueue) lend(eng *engine.Engine) {
-	q.lent = make([]*engine.Op, len(q.entries))
-	for i := range q.lent {
-		q.lent[i] = eng.Lend()
-	}
+	first := q.lentEnd & q.mask
+	room := min(uint32(len(q.lent))-(q.tail-q.head), uint32(len(q.lent))-first)
+	n := min(lendBatch, room)
+	eng.LendInto(q.lent[first : first+n])
+	q.lentEnd += n
 }
+
+// lendBatch is how many operations are lent at a time.
+const lendBatch = 64
 
 // GetSQE hands out the next free entry, cleared, or nil when all are filled: then
 // Submit. The entry is submitted by the next Submit, whether it was prepared or
 // not (unprepared it is a NOP), and must not be touched after that.
 func (r *Ring) GetSQE() *SQE {
+	t := r.sq.tail
+	if t == r.sq.lentEnd || r.stopped.Load() {
+		return r.nextSQE()
+	}
+	r.sq.tail++
+	return &r.sq.lent[t&r.sq.mask].SQE // cleared when it was freed
+}
+
+// nextSQE is GetSQE when no entry is lent in advance.
+func (r *Ring) nextSQE() *SQE {
 	q := &r.sq
 	if q.tail-q.head == uint32(len(q.entries)) || r.stopped.Load() {
 		return nil
 	}
 	if q.lent != nil {
+		q.lend(r.eng)
 		q.tail++
-		return &q.lent[(q.tail-1)&q.mask].SQE // cleared when it was freed
+		return &q.lent[(q.tail-1)&q.mask].SQE
 	}
 	sqe := &q.entries[q.tail&q.mask]
 	*sqe = SQE{}
 	q.tail++
+	q.lentEnd = q.tail // none
 	return sqe
 }
 
@@ -70,7 +97,8 @@ func (r *Ring) SQSpaceLeft() int { return len(r.sq.entries) - r.SQReady() }
 // An entry that io_uring would refuse (an unknown opcode, a bad flag) is counted,
 // gets a CQE that says so, and stops the submission after it; the rest stays for
 // the next Submit. EAGAIN comes back when no operation at all could be taken
-// because too many are alive: reap, and try again.
+// because too many are alive: reap, and try again. Of a chain all is taken or nothing;
+// [ErrTooBig] is for one that could never be.
 func (r *Ring) Submit() (int, error) {
 	n, _, err := r.submit()
 	return n, err
@@ -80,16 +108,22 @@ func (r *Ring) Submit() (int, error) {
 // those already there included. It does not wait when the submission stopped
 // early. It returns the number of entries submitted.
 func (r *Ring) SubmitAndWait(n int) (int, error) {
-	submitted, stopped, err := r.submit()
-	if err != nil || stopped || n <= 0 {
-		return submitted, err
+	submitted, stopped, err := r.submitFor(n)
+	if err == nil && !stopped && n > 0 {
+		err = r.await(context.Background(), uint64(n))
 	}
-	return submitted, r.await(context.Background(), uint64(n))
+	if r.dependent.Load() {
+		r.ensureHarvest() // nobody has begun to, in the hope that this goroutine would
+	}
+	return submitted, err
 }
 
 // submit takes the private entries. stopped says that one of them was bad and
 // that others are left.
-func (r *Ring) submit() (n int, stopped bool, err error) {
+func (r *Ring) submit() (n int, stopped bool, err error) { return r.submitFor(0) }
+
+// submitFor is submit for somebody who will wait for so many CQEs at once.
+func (r *Ring) submitFor(wait int) (n int, stopped bool, err error) {
 	if r.stopped.Load() {
 		return 0, false, r.gone()
 	}
@@ -108,14 +142,21 @@ func (r *Ring) submit() (n int, stopped bool, err error) {
 		r.owner.Unlock()
 		return 0, false, r.gone()
 	}
-	r.take(r.sq.shared.Cap()) // what was pushed before goes first
+	r.comes = wait > 0
+	r.take(len(r.sq.entries)) // what was pushed before goes first
+	var own runner
 	if r.direct != nil {
 		n, stopped, err = r.direct.acceptOwn()
 	} else {
+		r.sq.alone = wait > 0 && r.SQReady() == 1
 		n, stopped, err = r.acceptOwn()
 		r.start()
+		own, r.sq.alone, r.sq.own = r.sq.own, false, nil
 	}
 	r.release()
+	if own != nil {
+		own.run()
+	}
 	r.drive()
 	return n, stopped, err
 }
@@ -147,15 +188,25 @@ func (q *submissionQueue) chain() (n int, bytes int64) {
 	return n, bytes
 }
 
+// all measures all private entries.
+func (q *submissionQueue) all() (n int, bytes int64) {
+	for at := q.head; at != q.tail; at++ {
+		bytes += q.entries[at&q.mask].Bytes()
+	}
+	return int(q.tail - q.head), bytes
+}
+
 // acceptOwn gives the engine the private entries, up to a bad one; of a chain all or
 // nothing. The owner calls it.
 func (r *Ring) acceptOwn() (n int, stopped bool, err error) {
 	q := &r.sq
 	now := r.now()
-	reserved := 0
+	reserved, bytes := q.all() // as a rule there is room
+	if r.reserve(reserved, bytes) != nil {
+		reserved = 0
+	}
 	for q.head != q.tail {
 		if reserved == 0 {
-			var bytes int64
 			reserved, bytes = q.chain()
 			if err := r.reserve(reserved, bytes); err != nil {
 				stopped = true
@@ -173,6 +224,10 @@ func (r *Ring) acceptOwn() (n int, stopped bool, err error) {
 		reserved--
 		if !ok && q.head != q.tail && r.opts.setup&SetupSubmitAll == 0 {
 			stopped = true
+			if reserved > 0 {
+				_, bytes = q.all()
+				r.eng.Unreserve(reserved, bytes)
+			}
 			break
 		}
 	}
@@ -205,6 +260,9 @@ func (r *Ring) publish() (n int, stopped bool, err error) {
 			r.own(func() {})
 			err = r.push(q.whole, bytes)
 		}
+		if err == ErrFull && r.opts.locked {
+			err = r.pushLocked(q.whole, bytes)
+		}
 		clear(q.whole)
 		if err != nil && n == 0 {
 			if err == ErrFull {
@@ -226,10 +284,36 @@ func (r *Ring) publish() (n int, stopped bool, err error) {
 	return n, stopped, nil
 }
 
+// pushLocked is push that waits while it is for the locked thread to make room.
+func (r *Ring) pushLocked(sqes []SQE, bytes int64) error {
+	r.cq.pushing.Add(1)
+	defer r.cq.pushing.Add(-1)
+	for {
+		seen, untaken := r.cq.room.Load(), r.direct.untaken()
+		err := r.push(sqes, bytes)
+		if err != ErrFull || !untaken {
+			return err
+		}
+		r.pushed()
+		_ = r.awaitRoom(context.Background(), seen) // push tells
+	}
+}
+
 // push publishes SQEs, all or none, contiguous.
 func (r *Ring) push(sqes []SQE, bytes int64) error {
 	if err := r.reserve(len(sqes), bytes); err != nil {
 		return isFull(err)
+	}
+	if r.direct != nil {
+		op := r.eng.Lend(len(sqes))
+		op.Fill(sqes)
+		if status := r.direct.push(op, len(sqes)); status != ring.OK {
+			r.eng.Restore(op)
+			r.eng.Unreserve(len(sqes), bytes)
+			r.kick() // as below
+			return r.pushError(status)
+		}
+		return nil
 	}
 	r.intake.Add(int64(len(sqes)))
 	if status := r.sq.shared.PushN(sqes); status != ring.OK {
@@ -279,13 +363,16 @@ func (r *Ring) Push(sqes ...SQE) error {
 	for i := range sqes {
 		bytes += sqes[i].Bytes()
 	}
-	if len(sqes) > r.sq.shared.Cap() || r.refused(len(sqes), bytes) == ErrTooBig {
+	if len(sqes) > len(r.sq.entries) || r.refused(len(sqes), bytes) == ErrTooBig {
 		return ErrTooBig
 	}
 	if err := r.push(sqes, bytes); err != nil {
 		return err
 	}
 	r.pushed()
+	if r.direct != nil && r.eng.Alive() > len(r.cq.cells) {
+		runtime.Gosched() // to those who reap: here nothing else holds pushers back
+	}
 	return nil
 }
 
@@ -329,6 +416,7 @@ type call struct {
 	cqe       CQE
 	op        *engine.Op  // once started; the engine's owner's
 	cancelled atomic.Bool // whoever starts it ends it instead
+	offer     offer
 }
 
 // end is the operation's end.
@@ -357,10 +445,17 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 	c.cqe = CQE{}
 	c.fired.Store(false)
 	c.cancelled.Store(false)
+	c.offer.make()
 	engine.Own(&sqe, c)
 	sqe.Flags &^= linkFlags // there is nothing to link to
 	if err := r.PushContext(ctx, sqe); err != nil {
 		return CQE{}, err
+	}
+	if own := c.offer.withdraw(); own != nil {
+		own.run()
+	}
+	if !c.fired.Load() {
+		r.fetch() // it may be over already
 	}
 	if ctx.Done() == nil && !c.fired.Load() && r.takeHarvest() {
 		c.harvesting.Store(true)
@@ -380,6 +475,10 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 		// owner (behind somebody else's claim), start sees it.
 		c.cancelled.Store(true)
 		r.own(func() {
+			if r.direct != nil {
+				r.cq.mu.Lock() // under which it ends
+				defer r.cq.mu.Unlock()
+			}
 			if c.op != nil {
 				r.end(c.op)
 			}

@@ -47,6 +47,27 @@ func (HostFiles) Fstat(fd int) (FileStat, Errno) {
 	return file, 0
 }
 
+// Appends reports whether writes through a descriptor go to the end of its file:
+// O_APPEND, by fcntl(F_GETFL).
+func (HostFiles) Appends(fd int) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_APPEND != 0
+}
+
+// Geometry is what a file asks of transfers: on a disk the size of a sector, which
+// offsets and lengths must be multiples of, else 0; and what it likes to move at a
+// time (st_blksize), 0 if it does not say.
+func (HostFiles) Geometry(fd int, file FileType) (sector, block int) {
+	if file == TypeDisk {
+		sector = sectorSize(fd)
+	}
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil {
+		block = int(st.Blksize) //nolint:unconvert // the type differs between hosts
+	}
+	return sector, block
+}
+
 // Dup is fcntl(F_DUPFD_CLOEXEC).
 func (HostFiles) Dup(fd int) (int, Errno) {
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)

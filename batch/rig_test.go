@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/aioring/aioring/aio"
 	"github.com/aioring/aioring/aio/sim"
 	"github.com/aioring/aioring/reactor"
@@ -25,6 +27,9 @@ type rig struct {
 	model *sim.Kernel // nil on another kernel
 	re    *reactor.Reactor
 	fd    int
+	path  string
+	stat  aio.FileStat // if set, jobs are given the File of this
+	geo   Geometry
 	added int
 
 	mu        sync.Mutex // Done is called by the harvester too
@@ -34,12 +39,20 @@ type rig struct {
 	holds     map[*Job]int
 	holdErr   aio.Errno  // what Hold answers
 	onDone    func(*Job) // called by Done, if set
+	toRun     []*Job     // Elsewhere with a File, not run
+	onRun     func(*Job) aio.Errno
 }
 
 const patience = 60 * time.Second
 
 // rigOn makes a Batch on a kernel; model is the model inside k, or nil.
 func rigOn(t testing.TB, k aio.Kernel, model *sim.Kernel) *rig {
+	t.Helper()
+	return mergeRigOn(t, k, model, 0)
+}
+
+// mergeRigOn makes a Batch that merges; its jobs have a File.
+func mergeRigOn(t testing.TB, k aio.Kernel, model *sim.Kernel, merge int) *rig {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	if err != nil {
@@ -53,7 +66,7 @@ func rigOn(t testing.TB, k aio.Kernel, model *sim.Kernel) *rig {
 	if f, err = os.OpenFile(f.Name(), os.O_RDWR, 0); err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, model: model, fd: int(f.Fd()), ended: map[*Job]int{}, holds: map[*Job]int{}}
+	r := &rig{t: t, model: model, fd: int(f.Fd()), path: f.Name(), ended: map[*Job]int{}, holds: map[*Job]int{}}
 	budget, err := ShareBudget(k)
 	if err != nil {
 		t.Fatal(err)
@@ -62,11 +75,14 @@ func rigOn(t testing.TB, k aio.Kernel, model *sim.Kernel) *rig {
 		t.Fatal(err)
 	}
 	r.Batch, err = New(Config{
-		Kernel: k, Kqueue: r.re.Kqueue(), Budget: budget,
+		Kernel: k, Kqueue: r.re.Kqueue(), Budget: budget, Merge: merge,
 		Done: r.jobDone, Hold: r.hold, Elsewhere: r.sendElsewhere,
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if merge > 0 {
+		r.withFile()
 	}
 	stuck := time.AfterFunc(patience, func() {
 		buf := make([]byte, 1<<16)
@@ -86,6 +102,28 @@ func newRig(t testing.TB, cfg sim.Config) *rig {
 	model := sim.New(cfg)
 	r := rigOn(t, model, model)
 	return r
+}
+
+// withFile gives the jobs made from now on the file that the rig has.
+func (r *rig) withFile() {
+	r.t.Helper()
+	var errno aio.Errno
+	if r.stat, errno = (aio.HostFiles{}).Fstat(r.fd); errno != 0 {
+		r.t.Fatal(errno)
+	}
+}
+
+// asDisk has the batch take the file for a disk with sectors of eight bytes.
+func (r *rig) asDisk() {
+	r.stat.Type = aio.TypeDisk
+	r.geo = Geometry{Align: 8}
+}
+
+// mergeRig makes a Batch that merges to so many bytes, on a model of its own.
+func mergeRig(t testing.TB, cfg sim.Config, merge int) *rig {
+	t.Helper()
+	model := sim.New(cfg)
+	return mergeRigOn(t, model, model, merge)
 }
 
 func (r *rig) check() {
@@ -146,6 +184,49 @@ func (r *rig) sendElsewhere(j *Job) {
 		r.t.Errorf("job %d at %d: Elsewhere, but it had ended", j.ID, j.Off)
 	}
 	r.elsewhere = append(r.elsewhere, j)
+	if j.File != nil {
+		r.toRun = append(r.toRun, j)
+	}
+}
+
+// runElsewhere makes the plain calls of the jobs that went elsewhere.
+func (r *rig) runElsewhere() {
+	r.mu.Lock()
+	jobs := r.toRun
+	r.toRun = nil
+	r.mu.Unlock()
+	for _, j := range jobs {
+		if r.onRun != nil {
+			j.Errno = r.onRun(j)
+		}
+		bufs := j.Bufs
+		if bufs == nil {
+			bufs = [][]byte{j.Buf}
+		}
+		off := j.Off
+		for _, p := range bufs {
+			if j.Errno != 0 || j.Op.syncs() {
+				break
+			}
+			var n int
+			var err error
+			switch {
+			case j.Op.writes() && (off < 0 || j.Append):
+				n, err = unix.Write(j.Fd, p)
+			case j.Op.writes():
+				n, err = unix.Pwrite(j.Fd, p, off+int64(j.N))
+			case off < 0:
+				n, err = unix.Read(j.Fd, p)
+			default:
+				n, err = unix.Pread(j.Fd, p, off+int64(j.N))
+			}
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			j.N += n
+		}
+		r.Settle(j)
+	}
 }
 
 func (r *rig) hold(j *Job) aio.Errno {
@@ -158,6 +239,12 @@ func (r *rig) hold(j *Job) aio.Errno {
 // job makes a job, which add adds. Off tells tests which it is.
 func (r *rig) job(op Op, off int64) *Job {
 	j := &Job{ID: uint32(r.added), Op: op, Fd: r.fd, Off: off}
+	if r.stat != (aio.FileStat{}) {
+		var known bool
+		if j.File, known = r.File(r.stat); !known {
+			j.File.SetGeometry(r.geo)
+		}
+	}
 	switch op {
 	case Read:
 		j.Buf = make([]byte, 8)
@@ -200,6 +287,7 @@ func (r *rig) settle() []*Job {
 	for _, j := range done {
 		r.Settle(j)
 	}
+	r.runElsewhere()
 	return done
 }
 

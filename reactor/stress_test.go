@@ -41,17 +41,12 @@ const enough = 5 * time.Second
 func stress(r *rig, rounds int) {
 	const workers = 4
 	r.run()
-	stop := make(chan struct{})
 	var storm, work sync.WaitGroup
+	collect := make(chan struct{}, 1)
 	storm.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				runtime.GC()
-				deep(40)
-			}
+		for range collect {
+			runtime.GC()
+			deep(40)
 		}
 	})
 	began := time.Now()
@@ -70,6 +65,10 @@ func stress(r *rig, rounds int) {
 					return
 				}
 				stressLate(r, cb, &events)
+				select {
+				case collect <- struct{}{}:
+				default: // it is at it
+				}
 				if round == rounds || round > 5 && time.Since(began) > enough {
 					r.driver.Shutdown()
 				}
@@ -77,7 +76,7 @@ func stress(r *rig, rounds int) {
 		})
 	}
 	work.Wait()
-	close(stop)
+	close(collect)
 	storm.Wait()
 	if err := <-r.stopped; err != ErrShutdown {
 		r.Errorf("Run returned %v", err)
@@ -197,16 +196,11 @@ func TestReadinessStress(t *testing.T) {
 
 func readinessStress(t *testing.T, events int) {
 	var r Readiness
-	stop := make(chan struct{})
 	var storm sync.WaitGroup
+	collect := make(chan struct{}, 1)
 	storm.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				runtime.GC()
-			}
+		for range collect {
+			runtime.GC()
 		}
 	})
 	var cleared atomic.Int64
@@ -244,10 +238,14 @@ func readinessStress(t *testing.T, events int) {
 		for cleared.Load() != int64(n+1) {
 			runtime.Gosched()
 		}
+		select {
+		case collect <- struct{}{}:
+		default:
+		}
 	}
 	r.Shutdown()
 	waiters.Wait()
-	close(stop)
+	close(collect)
 	storm.Wait()
 	if ev := r.Poll(); ev.Tick() != uint32(n) || ev.Ready() || r.waker.Load() != nil {
 		t.Errorf("%#x at the end, waker %v", ev.word, r.waker.Load())

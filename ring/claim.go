@@ -10,11 +10,12 @@ type Claimed[T any] struct {
 	at   uint64 // position word of the first
 }
 
-// Claim is a PushN whose items are written in place: it claims n cells, 1 or
-// more, which the caller fills and must publish soon, for they hold up what is
-// claimed after them. The status is PushN's; unless it is OK nothing was claimed.
-// Any goroutine may call it.
+// Claim is a PushN whose items are written in place: it claims n cells, which the
+// caller fills and must publish soon, for they hold up what is claimed after them.
+// The status is PushN's; unless it is OK nothing was claimed. A claim of none, or of
+// fewer, claims nothing, and its Publish does nothing. Any goroutine may call it.
 func (q *MPSC[T]) Claim(n int) (Claimed[T], Status) {
+	n = max(n, 0)
 	if n > len(q.cells) {
 		return Claimed[T]{}, TooBig
 	}
@@ -34,6 +35,9 @@ func (q *MPSC[T]) Claim(n int) (Claimed[T], Status) {
 // Publish gives the cells to the consumer. They must not be touched after it.
 func (c Claimed[T]) Publish() {
 	n := uint64(len(c.Low) + len(c.High))
+	if n == 0 {
+		return
+	}
 	c.ring.mark(c.at).Store(c.at + n*step) // publishes the items to PopBatch and Front
 }
 
@@ -49,13 +53,16 @@ func (q *MPSC[T]) Front(limit int) []T {
 	return q.cells[first : first+min(limit, int((end-h)/step))]
 }
 
-// Advance takes n of the items that the last Front returned. Their cells are not
-// zeroed: it is for items without pointers. Only the consumer may call it.
+// Advance takes n of the items that the last Front returned; if it returned fewer,
+// those. Their cells are not zeroed: it is for items without pointers. Only the consumer may
+// call it.
 func (q *MPSC[T]) Advance(n int) {
-	if n == 0 {
+	h := q.head.Load()
+	n = min(n, int(int64(q.frontEnd-h)/step))
+	if n <= 0 {
 		return
 	}
-	next := q.head.Load() + uint64(n)*step
+	next := h + uint64(n)*step
 	if next != q.frontEnd {
 		// What Front saw beyond becomes a batch, so that there is a mark at the head.
 		q.mark(next).Store(q.frontEnd)

@@ -74,6 +74,12 @@ func TestClaimRefused(t *testing.T) {
 	if _, s := q.Claim(5); s != TooBig {
 		t.Error(s)
 	}
+	for _, n := range []int{0, -1} {
+		c, s := q.Claim(n)
+		if c.Publish(); s != OK || q.Len() != 0 || len(q.Front(4)) != 0 {
+			t.Errorf("%d: %v, %d", n, s, q.Len())
+		}
+	}
 	c, s := q.Claim(3)
 	if s != OK {
 		t.Fatal(s)
@@ -92,7 +98,8 @@ func TestClaimRefused(t *testing.T) {
 	if n := len(q.Front(4)); n != 3 {
 		t.Error(n)
 	}
-	q.Advance(3)
+	q.Advance(-1)
+	q.Advance(4)
 	if !q.Drained() {
 		t.Error("all was taken")
 	}

@@ -15,6 +15,14 @@
 //	q.PushN(items)                    p.Wait(func() bool { return !q.Empty() || q.Drained() })
 //	p.Wake()                          n := q.PopBatch(dst)
 //
+// Producers who find no room wait likewise, at a Parker of theirs, in turns. To wait
+// for more than one place spares them a sleep and a wake-up for each:
+//
+//	producer                                                 consumer
+//	turn.Lock()                                              if n == 0 || half of it was taken since {
+//	room.Wait(func() bool { return q.Len() <= q.Cap()/2 })       room.Wake()
+//	turn.Unlock()                                            }
+//
 // The rings are closed from any goroutine. What was accepted before the close
 // is still delivered; Drained tells the consumer that it has had everything.
 package ring

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"weak"
@@ -549,13 +550,14 @@ func TestAnyGoroutineMayLook(t *testing.T) {
 	}
 }
 
-// A ring that always holds something is never called empty, whoever looks:
-// the head may move between the two reads of Empty.
-func TestEmptyIsNeverTrueOfAHeldRing(t *testing.T) {
+// A ring that always holds one item or two is never called empty, nor said to hold
+// more, whoever looks: the head may move between the reads of Empty and Len.
+func TestEmptyAndLenAreTrueOfOneMoment(t *testing.T) {
 	for name, q := range map[string]queue[int]{"MPSC": NewMPSC[int](2), "SPSC": NewSPSC[int](2)} {
 		t.Run(name, func(t *testing.T) {
 			q.Push(0)
 			stop := make(chan struct{})
+			var moves atomic.Int64
 			var wg sync.WaitGroup
 			wg.Go(func() { // producer and consumer in one: never below one item
 				dst := make([]int, 1)
@@ -567,11 +569,17 @@ func TestEmptyIsNeverTrueOfAHeldRing(t *testing.T) {
 					}
 					q.Push(1)
 					q.PopBatch(dst)
+					moves.Add(1)
 				}
 			})
-			for range 300_000 {
+			// Both at work, side by side: so many looks, and so many moves meanwhile.
+			for i := 0; i < 500_000 || moves.Load() < 500_000; i++ {
 				if q.Empty() {
 					t.Error("Empty said true")
+					break
+				}
+				if n := q.Len(); n < 1 || n > 2 {
+					t.Errorf("Len said %d", n)
 					break
 				}
 			}

@@ -404,3 +404,53 @@ func wakeSelf(p *Parker, look int) bool {
 	}
 	return look > 3
 }
+
+// Producers sleep in turns while there is no room, the consumer while there is
+// nothing, and none of them for ever.
+func TestProducersWaitForRoomInTurns(t *testing.T) {
+	const producers, capacity = 4, 8
+	each := 10_000
+	if testing.Short() {
+		each = 1_000
+	}
+	for _, procs := range []int{1, 2, 4} {
+		t.Run(fmt.Sprint("procs=", procs), func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+			q := NewMPSC[int](capacity)
+			var some, room Parker
+			var turn sync.Mutex
+			for range producers {
+				go func() {
+					for i := range each {
+						for q.Push(i+1) != OK {
+							turn.Lock()
+							room.Wait(func() bool { return q.Len() <= capacity/2 })
+							turn.Unlock()
+						}
+						some.Wake()
+					}
+				}()
+			}
+			within(t, func() {
+				sum, taken, dst := 0, 0, make([]int, 3)
+				for left := producers * each; left > 0; {
+					n := q.PopBatch(dst)
+					if taken += n; n == 0 || taken >= capacity/2 {
+						taken = 0
+						room.Wake()
+					}
+					if n == 0 {
+						some.Wait(func() bool { return !q.Empty() })
+					}
+					for _, item := range dst[:n] {
+						sum += item
+					}
+					left -= n
+				}
+				if want := producers * each * (each + 1) / 2; sum != want {
+					t.Errorf("sum %d, want %d", sum, want)
+				}
+			})
+		})
+	}
+}

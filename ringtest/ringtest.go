@@ -3,8 +3,11 @@
 package ringtest
 
 import (
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/aioring/aioring"
 )
@@ -61,6 +64,16 @@ func table() []testCase {
 	)
 }
 
+// guard ends the program, showing every goroutine, when a check hangs: a call that
+// does not return cannot be called off. stop ends the guard.
+func guard(name, source string) (stop func()) {
+	timer := time.AfterFunc(4*patience, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("%s hangs; the rule: %s", name, source))
+	})
+	return func() { timer.Stop() }
+}
+
 // Run judges the rings that a factory makes: every check is a subtest of t, one after
 // the other. A check that a ring cannot be asked to pass, because it lacks an
 // operation, is skipped with the reason.
@@ -76,6 +89,7 @@ func Run(t *testing.T, open Factory, opts ...Option) {
 					t.Logf("the rule: %s", c.source)
 				}
 			})
+			t.Cleanup(guard(t.Name(), c.source))
 			r := newRig(t, on)
 			if c.entries == 0 {
 				c.entries = 16

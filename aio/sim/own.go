@@ -141,6 +141,24 @@ func (k *Kernel) OpenMute(typ aio.FileType) (fd int, errno aio.Errno) {
 // and to the host they mean nothing.
 func (k *Kernel) OwnFiles() bool { return k.table != nil }
 
+// Appends reports whether writes through a descriptor go to the end: O_APPEND.
+func (k *Kernel) Appends(fd int) bool {
+	if k.table == nil {
+		return aio.HostFiles{}.Appends(fd)
+	}
+	c := call{k: k}
+	k.sys.lock()
+	f, errno := c.plainFile(fd)
+	appends := errno == 0 && f.open != nil && f.open.appends
+	if errno == 0 {
+		c.fds.add(f.release())
+	}
+	fds := c.end()
+	k.sys.unlock()
+	fds.close()
+	return appends
+}
+
 // Pread is pread(2), a plain call that does not go through AIO. As any, it waits
 // for a writer that has the file; in stepped mode by making steps. At an offset of
 // -1 it is read(2), at the descriptor's own position.

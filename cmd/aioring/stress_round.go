@@ -31,12 +31,14 @@ const (
 	opReadv
 	opSync
 	opNop
-	opBadFd // on a number that is not open
-	opAtEnd // a read behind the end
+	opBadFd   // on a number that is not open
+	opAtEnd   // a read behind the end
+	opTimeout // a timer
+	opCancel  // the end of another operation
 )
 
 func (k opKind) String() string {
-	return [...]string{"write", "writev", "read", "readv", "fsync", "nop", "bad-fd", "at-end"}[k]
+	return [...]string{"write", "writev", "read", "readv", "fsync", "nop", "bad-fd", "at-end", "timeout", "cancel"}[k]
 }
 
 func (k opKind) writes() bool { return k == opWrite || k == opWritev }
@@ -52,7 +54,18 @@ type operation struct {
 	version uint64
 	buf     []byte
 	dirty   []written // of an fsync: what it covers
-	cancels bool      // it may be cancelled
+	cancels atomic.Bool
+	victim  uint64 // of opCancel
+	chain   *chain // that it is part of
+}
+
+// chain is a write, a read of the same blocks and an fsync, linked: each starts when the
+// one before has done all that it was to do.
+type chain struct {
+	mu      sync.Mutex
+	members [3]*operation
+	results [3]int32
+	left    int
 }
 
 // round is one ring's life: it is made, used by some goroutines in all ways at a time,
@@ -66,8 +79,10 @@ type round struct {
 	porter bool        // completions go to one goroutine by pointer, else to some by value
 	worker bool        // the ring has WithWorker
 	ending ending
+	chains bool // the ring has room for one
 
 	budget  atomic.Int64 // operations to make
+	anybody atomic.Bool  // everything may be cancelled
 	ended   atomic.Bool  // Close or Shutdown has begun
 	mu      sync.Mutex
 	pending map[uint64]*operation // submitted to the completion queue
@@ -125,13 +140,18 @@ func (r *round) open() error {
 	if r.worker {
 		opts = append(opts, aioring.WithWorker())
 	}
+	maxOps, maxBytes := aioring.DefaultMaxOps, int64(0)
 	if r.rng.IntN(3) == 0 {
-		opts = append(opts, aioring.WithMaxOps(1+r.rng.IntN(100)))
+		maxOps = 1 + r.rng.IntN(100)
 	}
 	if r.rng.IntN(4) == 0 {
-		opts = append(opts, aioring.WithMaxBytes(1+r.rng.Int64N(1<<20)))
+		maxBytes = 1 + r.rng.Int64N(1<<20)
 	}
-	entries := 1 << r.rng.IntN(9)
+	opts = append(opts, aioring.WithMaxOps(maxOps), aioring.WithMaxBytes(maxBytes))
+	entries := min(1<<r.rng.IntN(9), r.s.depth)
+	r.chains = entries >= 4 && maxOps >= 3 && (maxBytes == 0 || maxBytes >= 2*stressMost*stressBlock)
+	r.s.history.begin(fmt.Sprintf("kernel %s, %d entries, at most %d operations and %d bytes (0: any), worker %v, porter %v, ending %d, faults %v",
+		r.s.kernel, entries, maxOps, maxBytes, r.worker, r.porter, r.ending, &r.faults))
 	if r.s.kernel == aioring.KernelSim {
 		cfg := sim.Config{
 			Profile: []sim.Profile{sim.V13, sim.VDefault}[r.rng.IntN(2)],
@@ -147,7 +167,7 @@ func (r *round) open() error {
 		}
 		opts = append(opts, aioring.WithAIO(k))
 	}
-	ring, err := aioring.New(min(entries, r.s.depth), opts...)
+	ring, err := aioring.New(entries, opts...)
 	if err != nil {
 		return err
 	}
@@ -221,17 +241,10 @@ func (r *round) close() error {
 	}
 	for _, o := range r.pending {
 		r.s.history.add("lost", o, 0)
-		// Its CQE went with the ring. It has been carried out or not.
-		if o.kind.writes() {
-			if r.faults.has("short") || r.faults.has("error") {
-				if err := r.lost(o); err != nil {
-					return err
-				}
-			} else {
-				o.target.wrote(o.first, o.n, o.version, 0, true)
-			}
+		// Its CQE went with the ring.
+		if err := r.abandon(o); err != nil {
+			return err
 		}
-		r.drop(o)
 	}
 	st := r.ring.Stats()
 	if st.InFlight != 0 {
@@ -243,6 +256,36 @@ func (r *round) close() error {
 	if err := r.model.Shutdown(); err != nil {
 		return fmt.Errorf("the kernel's model saw: %w", err)
 	}
+	return nil
+}
+
+// abandon ends an operation that was carried out or not.
+func (r *round) abandon(o *operation) error {
+	defer r.drop(o)
+	c := o.chain
+	if c != nil {
+		// With the first that is lost of a chain, all of it.
+		for _, m := range c.members {
+			m.chain = nil
+		}
+		c.members[1].n = 0 // the blocks are the write's
+		for i, m := range c.members {
+			if r.pending[m.id] == nil && m != o {
+				if m.kind.writes() {
+					r.settle(m, c.results[i])
+				} else {
+					r.drop(m) // an fsync too: it has promised nothing
+				}
+			}
+		}
+	}
+	if !o.kind.writes() {
+		return nil
+	}
+	if r.faults.has("short") || r.faults.has("error") {
+		return r.lost(o)
+	}
+	o.target.wrote(o.first, o.n, o.version, 0, true)
 	return nil
 }
 
@@ -269,10 +312,12 @@ func (r *round) newOperation(rng *rand.Rand) *operation {
 		o.kind = opReadv
 	case n < 93:
 		o.kind = opSync
-	case n < 96:
+	case n < 95:
 		o.kind = opNop
-	case n < 98:
+	case n < 97:
 		o.kind = opBadFd
+	case n < 98:
+		o.kind = opTimeout
 	default:
 		o.kind = opAtEnd
 	}
@@ -331,6 +376,10 @@ func (o *operation) prep(sqe *aioring.SQE, fd int, rng *rand.Rand) {
 		aioring.PrepRead(sqe, badFd+rng.IntN(1<<20), nil, 0)
 	case opAtEnd:
 		aioring.PrepRead(sqe, fd, p, int64(o.target.blocks)*stressBlock)
+	case opTimeout:
+		aioring.PrepTimeout(sqe, time.Duration(rng.IntN(2000))*time.Microsecond, 0, 0)
+	case opCancel:
+		aioring.PrepCancel(sqe, o.victim, 0)
 	}
 	sqe.UserData = o.id
 }
@@ -350,6 +399,15 @@ func (o *operation) split(p []byte, rng *rand.Rand) (bufs [][]byte) {
 func (r *round) done(o *operation, res int32) {
 	r.s.history.add("done", o, res)
 	r.s.completed.Add(1)
+	if o.chain != nil {
+		r.doneInChain(o, res)
+		return
+	}
+	r.settle(o, res)
+}
+
+// settle judges an operation and lets go of it.
+func (r *round) settle(o *operation, res int32) {
 	if err := r.judge(o, res); err != nil {
 		r.s.fail(fmt.Errorf("#%d, %v of file %d blocks %d+%d: result %d: %w", o.id, o.kind, o.target.id, o.first, o.n, res, err))
 	}
@@ -387,6 +445,14 @@ func (r *round) judge(o *operation, res int32) error {
 		}
 	case r.cancelled(o, errno):
 		// Nothing has happened.
+	case o.kind == opTimeout:
+		if errno != aioring.ETIME {
+			return errUnexpected
+		}
+	case o.kind == opCancel:
+		if errno != 0 && errno != syscall.ENOENT && errno != syscall.EALREADY {
+			return errUnexpected
+		}
 	case res < 0:
 		return errno
 	case o.kind == opSync || o.kind == opNop || o.kind == opAtEnd:
@@ -420,13 +486,16 @@ func (r *round) lost(o *operation) error {
 
 // cancelled reports whether an operation may end so.
 func (r *round) cancelled(o *operation, errno syscall.Errno) bool {
-	return errno == syscall.ECANCELED && (o.cancels || r.ending == cut && r.ended.Load())
+	return errno == syscall.ECANCELED && (o.cancels.Load() || r.anybody.Load() || r.ending == cut && r.ended.Load())
 }
 
 // user makes operations and waits for each, or leaves it to the reapers.
 func (r *round) user(rng *rand.Rand) {
 	for {
 		var err error
+		if r.faults.has("cancel") && rng.IntN(300) == 0 {
+			r.cancelAll()
+		}
 		switch way := rng.IntN(10); {
 		case way < 4 && !r.porter:
 			err = r.push(rng)
@@ -447,6 +516,18 @@ func (r *round) user(rng *rand.Rand) {
 	}
 }
 
+// cancelAll ends whatever is under way.
+func (r *round) cancelAll() {
+	r.anybody.Store(true)
+	r.s.counts.add("cancel")
+	var sqe aioring.SQE
+	aioring.PrepCancel(&sqe, 0, aioring.CancelAny)
+	n, err := r.ring.CancelSync(context.Background(), sqe)
+	if err != nil && !(errors.Is(err, aioring.ErrClosed) && r.ended.Load()) {
+		r.s.fail(fmt.Errorf("CancelSync: %d, %w", n, err))
+	}
+}
+
 var errSpent = errors.New("the budget is spent")
 
 // do is [aioring.Ring.Do], and with cancellation at some time or other.
@@ -458,7 +539,7 @@ func (r *round) do(rng *rand.Rand) error {
 	ctx := context.Background()
 	if r.faults.has("cancel") && rng.IntN(2) == 0 {
 		r.s.counts.add("cancel")
-		o.cancels = true
+		o.cancels.Store(true)
 		c, cancel := context.WithCancel(ctx)
 		ctx = c
 		defer cancel()
@@ -480,7 +561,7 @@ func (r *round) do(rng *rand.Rand) error {
 		}
 		r.done(o, cqe.Res)
 		return nil
-	case o.cancels && errors.Is(err, context.Canceled):
+	case o.cancels.Load() && errors.Is(err, context.Canceled):
 		r.done(o, -int32(syscall.ECANCELED)) // never begun, or called off
 		return nil
 	}
@@ -493,6 +574,9 @@ func (o *operation) fd() int { return int(o.target.file.Fd()) }
 
 // push gives some operations to the completion queue.
 func (r *round) push(rng *rand.Rand) error {
+	if r.chains && rng.IntN(8) == 0 {
+		return r.pushChain(rng)
+	}
 	var ops []*operation
 	var sqes []aioring.SQE
 	for range 1 + rng.IntN(8) {
@@ -501,7 +585,13 @@ func (r *round) push(rng *rand.Rand) error {
 			break
 		}
 		sqes = append(sqes, aioring.SQE{})
+		if r.faults.has("cancel") && o.kind == opNop && rng.IntN(2) == 0 {
+			r.cancelAnother(o)
+		}
 		o.prep(&sqes[len(sqes)-1], o.fd(), rng)
+		if rng.IntN(20) == 0 {
+			sqes[len(sqes)-1].Flags |= aioring.FlagIODrain
+		}
 		ops = append(ops, o)
 	}
 	if len(ops) == 0 {
@@ -528,6 +618,150 @@ func (r *round) push(rng *rand.Rand) error {
 		ops, sqes = ops[n:], sqes[n:]
 	}
 	return nil
+}
+
+// cancelAnother makes an operation the end of some other.
+func (r *round) cancelAnother(o *operation) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, victim := range r.pending {
+		victim.cancels.Store(true)
+		r.s.counts.add("cancel")
+		o.kind, o.victim = opCancel, id
+		return
+	}
+}
+
+// newChain makes one, or nil when the budget is spent or everything is busy.
+func (r *round) newChain(rng *rand.Rand) *chain {
+	t := r.s.targets[rng.IntN(len(r.s.targets))]
+	if r.budget.Add(-3) < 0 || r.s.failed() {
+		return nil
+	}
+	first, n := t.reserve(rng, stressMost, true)
+	if n == 0 {
+		return nil
+	}
+	c := &chain{left: 3}
+	for i, k := range [...]opKind{opWrite, opRead, opSync} {
+		o := &operation{id: r.s.lastID.Add(1), kind: k, target: t, first: first, n: n, chain: c}
+		if c.members[i] = o; k == opSync {
+			o.first, o.n, o.dirty = 0, 0, t.takeDirty()
+			continue
+		}
+		buf, err := r.s.buffers.get()
+		if err != nil {
+			r.s.fail(err)
+			return nil
+		}
+		o.buf = buf
+	}
+	w := c.members[0]
+	w.version = r.s.lastVersion.Add(1)
+	for i := range n {
+		t.stamp(first+i, w.version).fill(w.buf[i*stressBlock:][:stressBlock])
+	}
+	c.members[1].version = w.version
+	return c
+}
+
+// drop gives back what a chain that was not submitted holds.
+func (r *round) dropChain(c *chain) {
+	c.members[1].n = 0 // the blocks are the write's
+	for _, o := range c.members {
+		r.drop(o)
+	}
+}
+
+// doneInChain takes in a member, and with the last the whole.
+func (r *round) doneInChain(o *operation, res int32) {
+	c := o.chain
+	c.mu.Lock()
+	i := slices.Index(c.members[:], o)
+	c.results[i] = res
+	c.left--
+	last := c.left == 0
+	c.mu.Unlock()
+	if !last {
+		return
+	}
+	w, read, fsync := c.members[0], c.members[1], c.members[2]
+	n := read.n
+	read.n = 0
+	whole := int32(n * stressBlock)
+	canceled := -int32(syscall.ECANCELED)
+	var err error
+	switch {
+	case c.results[0] != whole && (c.results[1] != canceled || c.results[2] != canceled):
+		err = errors.New("its first did not do all, and the others were not called off")
+	case c.results[0] == whole && c.results[1] != whole && c.results[2] != canceled:
+		err = errors.New("its second did not do all, and the third was not called off")
+	case c.results[0] == whole && c.results[1] > 0:
+		// The write has the blocks still: nobody else has changed them.
+		for b := 0; (b+1)*stressBlock <= int(c.results[1]) && err == nil; b++ {
+			err = w.target.stamp(w.first+b, w.version).check(read.buf[b*stressBlock:][:stressBlock])
+			r.s.checks.Add(1)
+		}
+	}
+	// What each may be by itself.
+	for i, o := range c.members[1:] {
+		before, res := c.results[i], c.results[i+1]
+		if severed := before != whole; err == nil && !severed &&
+			res < 0 && !(res == -int32(syscall.EIO) && r.faults.has("error")) && !r.cancelled(o, syscall.Errno(-res)) {
+			err = fmt.Errorf("its %v: %w", o.kind, syscall.Errno(-res))
+		}
+	}
+	if err == nil && c.results[0] == whole && c.results[1] >= 0 && c.results[1] < whole && !r.faults.has("short") {
+		err = errUnexpected
+	}
+	if err != nil {
+		r.s.fail(fmt.Errorf("#%d, a chain on file %d blocks %d+%d: results %d: %w", w.id, w.target.id, w.first, n, c.results, err))
+	}
+	durable := fsync.dirty
+	fsync.dirty = nil
+	r.settle(w, c.results[0])
+	r.drop(read)
+	if c.results[2] != 0 {
+		w.target.giveDirty(durable)
+		return
+	}
+	if err := r.s.acks.add(w.target, append(durable, written{w.first, n, w.version})); err != nil {
+		r.s.fail(err)
+	}
+}
+
+// prepChain fills the entries of a chain.
+func (r *round) prepChain(c *chain, sqes []*aioring.SQE, rng *rand.Rand) {
+	for i, o := range c.members {
+		o.prep(sqes[i], o.fd(), rng)
+		if i < len(c.members)-1 {
+			sqes[i].Flags |= aioring.FlagIOLink
+		}
+	}
+}
+
+// pushChain pushes one.
+func (r *round) pushChain(rng *rand.Rand) error {
+	c := r.newChain(rng)
+	if c == nil {
+		if r.budget.Load() <= 0 || r.s.failed() {
+			return errSpent
+		}
+		return nil
+	}
+	sqes := make([]aioring.SQE, len(c.members))
+	r.prepChain(c, []*aioring.SQE{&sqes[0], &sqes[1], &sqes[2]}, rng)
+	r.expect(c.members[:])
+	err := r.ring.PushContext(context.Background(), sqes...)
+	if err == nil {
+		return nil
+	}
+	r.forget(c.members[:])
+	r.dropChain(c)
+	if err == aioring.ErrTooBig {
+		return nil
+	}
+	return err
 }
 
 // expect waits for the CQEs of operations.
@@ -678,9 +912,15 @@ func (r *round) port(rng *rand.Rand) {
 	for spent := false; !spent || len(filled) > 0 || r.waitingFor() > 0; {
 		var doubles []int
 		for !spent && r.ring.SQSpaceLeft() > 0 && len(filled) < 64 && rng.IntN(10) > 0 {
+			if r.chains && rng.IntN(10) == 0 && r.ring.SQSpaceLeft() >= 3 && r.fillChain(rng, &filled) {
+				continue
+			}
 			o := r.newOperation(rng)
 			if spent = o == nil; spent {
 				break
+			}
+			if r.faults.has("cancel") && o.kind == opNop && rng.IntN(2) == 0 {
+				r.cancelAnother(o)
 			}
 			sqe := r.ring.GetSQE()
 			if sqe == nil { // the ring is ending
@@ -743,6 +983,26 @@ func (r *round) port(rng *rand.Rand) {
 			runtime.Gosched()
 		}
 	}
+}
+
+// fillChain puts a chain into three entries, if there are as many.
+func (r *round) fillChain(rng *rand.Rand, filled *[]*operation) bool {
+	c := r.newChain(rng)
+	if c == nil {
+		return false
+	}
+	var sqes []*aioring.SQE
+	for range c.members {
+		sqes = append(sqes, r.ring.GetSQE())
+	}
+	if slices.Contains(sqes, nil) { // the ring is ending, and what was got is never submitted
+		r.dropChain(c)
+		return false
+	}
+	r.prepChain(c, sqes, rng)
+	r.expect(c.members[:])
+	*filled = append(*filled, c.members[:]...)
+	return true
 }
 
 // swap closes descriptors whose operations were submitted, and gives their numbers to a

@@ -31,19 +31,19 @@ func stressed(t *testing.T, args ...string) (code int, stdout, stderr string) {
 
 func TestStressIsClean(t *testing.T) {
 	for _, kernel := range []string{"sim", "threads", "auto"} {
-		for seed := range 3 {
+		for seed := range 2 {
 			t.Run(fmt.Sprint(kernel, seed), func(t *testing.T) {
 				dir := t.TempDir()
-				code, out, errs := stressed(t, "--kernel", kernel, "--seed", fmt.Sprint(100*seed), "--rounds", "3",
-					"--duration", "1m", "--dir", dir, "--json", "--size", "256K")
+				code, out, errs := stressed(t, "--kernel", kernel, "--seed", fmt.Sprint(100*seed), "--rounds", "2",
+					"--duration", "1m", "--dir", dir, "--json", "--size", "64K")
 				var sum stressSummary
 				if err := json.Unmarshal([]byte(out), &sum); err != nil || code != 0 || errs != "" {
 					t.Fatalf("exit %d, %v\n%s%s", code, err, out, errs)
 				}
-				if sum.Verdict != "ok" || sum.Rounds != 3 || sum.Operations < 500 || sum.Checks < sum.Operations {
+				if sum.Verdict != "ok" || sum.Rounds != 2 || sum.Operations < 500 || sum.Checks < sum.Operations {
 					t.Errorf("%+v", sum)
 				}
-				if code, out, errs = stressed(t, "--check-only", "--dir", dir); code != 0 || !strings.HasPrefix(out, "ok: 2048 blocks") {
+				if code, out, errs = stressed(t, "--check-only", "--dir", dir); code != 0 || !strings.HasPrefix(out, "ok: 512 blocks") {
 					t.Errorf("check: exit %d\n%s%s", code, out, errs)
 				}
 			})
@@ -163,7 +163,7 @@ func TestStressFindsBugs(t *testing.T) {
 					*(*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&late))) ^= 1
 				}
 			}}
-		}, "a buffer was changed|checksum is wrong|never written"},
+		}, "a buffer was changed|buffer was changed|checksum is wrong|never written"},
 		"a descriptor left open": {func(k *sim.Kernel, _ string) aio.Kernel {
 			// What the kernel has no room for has a private one.
 			k.SetLimits(aio.Limits{MaxQueuePerProc: 1})
@@ -218,13 +218,26 @@ func firstLine(s string) string {
 }
 
 func TestStressChecksWhatWasPromised(t *testing.T) {
-	make := func(t *testing.T) (dir string, acked int64) {
+	once := t.TempDir()
+	code, out, errs := stressed(t, "--kernel", "threads", "--seed", "5", "--rounds", "1", "--duration", "1m",
+		"--dir", once, "--files", "1", "--size", "64K", "--faults", "none")
+	if code != 0 {
+		t.Fatalf("%s%s", out, errs)
+	}
+	// make copies it, and finds a block that was promised.
+	make := func(t *testing.T) (dir string, block int64) {
 		t.Helper()
 		dir = t.TempDir()
-		code, out, errs := stressed(t, "--kernel", "threads", "--seed", "5", "--rounds", "2", "--duration", "1m",
-			"--dir", dir, "--files", "1", "--size", "64K", "--faults", "none")
-		if code != 0 {
-			t.Fatalf("%s%s", out, errs)
+		if err := os.CopyFS(dir, os.DirFS(once)); err != nil {
+			t.Fatal(err)
+		}
+		log, err := os.ReadFile(filepath.Join(dir, ackName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		log = bytes.Replace(log, []byte(once), []byte(dir), 1)
+		if err := os.WriteFile(filepath.Join(dir, ackName), log, 0o600); err != nil {
+			t.Fatal(err)
 		}
 		_, versions, err := readAcks(dir)
 		if err != nil {

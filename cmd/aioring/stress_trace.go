@@ -17,6 +17,7 @@ type history struct {
 	began time.Time
 
 	mu     sync.Mutex
+	about  string // the round
 	events []event
 	next   int
 }
@@ -35,6 +36,13 @@ type event struct {
 }
 
 const historyLength = 20000
+
+// begin begins the history of a round.
+func (h *history) begin(about string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.about, h.events, h.next = about, h.events[:0], 0
+}
 
 func (h *history) add(what string, o *operation, res int32) {
 	e := event{at: time.Since(h.began), what: what, res: res}
@@ -59,7 +67,7 @@ func (h *history) write(dir string, reason error) (path string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%v\n\n", reason)
+	fmt.Fprintf(&b, "%v\n\n%s\n\n", reason, h.about)
 	for i := range h.events {
 		e := &h.events[(h.next+i)%len(h.events)]
 		fmt.Fprintf(&b, "%12.6f %-9s #%d %s file %d blocks %d+%d version %d = %d\n",

@@ -1,7 +1,7 @@
 // Package kvlog is a small key-value store on a ring: an append-only log, group commit
 // and recovery. It is an example, to be read:
 //
-//	Put -> a batch of records -> write, fsync -> acknowledged
+//	Put -> a batch of records -> write, linked fsync -> acknowledged
 //	Open -> every record up to the first that is torn -> where the next one goes
 //
 // What is acknowledged survives a power cut. What is not may or may not be there.
@@ -17,6 +17,7 @@ import (
 	"io"
 	"math"
 	"sync"
+	"syscall"
 
 	"github.com/aioring/aioring"
 )
@@ -42,6 +43,7 @@ type Store struct {
 	failed error            // once a batch has failed nothing is acknowledged any more
 
 	committing sync.Mutex // one batch at a time is on its way
+	entry      *aioring.Entry
 }
 
 // place is where a record is in the file.
@@ -90,7 +92,11 @@ var (
 // its own fsync alone. The ring, which others may use too, stays the caller's, as do
 // the files.
 func Open(ring *aioring.Ring, dir Descriptor, file File) (*Store, error) {
-	s := &Store{ring: ring, file: file, index: make(map[string]place), filled: new(batch)}
+	entry, err := ring.NewEntry() // released with the store, by the collector
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{ring: ring, file: file, index: make(map[string]place), filled: new(batch), entry: entry}
 	if err := s.recover(); err != nil {
 		return nil, fmt.Errorf("kvlog: recovery: %w", err)
 	}
@@ -168,7 +174,7 @@ func (r *reader) Read(p []byte) (int, error) {
 func (s *Store) read(p []byte, off int64) (int, error) {
 	var sqe aioring.SQE
 	aioring.PrepRead(&sqe, int(s.file.Fd()), p, off)
-	sqe.Keep = s.file // or its finalizer might close it
+	sqe.Keep = s.file
 	cqe, err := s.ring.Do(context.Background(), sqe)
 	return int(max(cqe.Res, 0)), err
 }
@@ -241,22 +247,41 @@ func (s *Store) commit(b *batch) error {
 	return nil
 }
 
-// write writes the bytes of a batch and syncs them.
+// write writes the bytes of a batch and makes them durable: one submission of two
+// operations that are linked, so that the fsync starts when the write has written all.
+// Of a write that is short the fsync ends with ECANCELED, and the rest has its turn.
 func (s *Store) write(p []byte, off int64) error {
-	for len(p) > 0 {
-		var sqe aioring.SQE
-		aioring.PrepWrite(&sqe, int(s.file.Fd()), p, off)
-		sqe.Keep = s.file
-		cqe, err := s.ring.Do(context.Background(), sqe)
-		switch {
-		case err != nil:
+	ctx := context.Background()
+	for {
+		chain := make([]aioring.SQE, 2)
+		aioring.PrepWrite(&chain[0], int(s.file.Fd()), p, off)
+		chain[0].Flags = aioring.FlagIOLink
+		aioring.PrepFsync(&chain[1], int(s.file.Fd()), 0)
+		chain[0].Keep, chain[1].Keep = s.file, s.file // or its finalizer might close it
+		aioring.PrepList(s.entry, chain)
+		if err := s.entry.Submit(ctx); err != nil {
 			return err
-		case cqe.Res == 0:
-			return io.ErrShortWrite
 		}
-		p, off = p[cqe.Res:], off+int64(cqe.Res) // a write may be short
+		ready, err := s.entry.Ready(ctx)
+		if err != nil {
+			return err
+		}
+		wrote, _ := s.entry.Member(0)
+		synced, _ := s.entry.Member(1)
+		s.ring.ClearReady(ready.Event())
+		switch {
+		case wrote.Res < 0:
+			return syscall.Errno(-wrote.Res)
+		case wrote.Res == 0:
+			return io.ErrShortWrite
+		case int(wrote.Res) < len(p):
+			p, off = p[wrote.Res:], off+int64(wrote.Res)
+			continue
+		case synced.Res < 0:
+			return syscall.Errno(-synced.Res)
+		}
+		return nil
 	}
-	return s.sync(s.file)
 }
 
 func (s *Store) sync(f Descriptor) error {

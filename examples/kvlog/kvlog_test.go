@@ -12,7 +12,9 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aioring/aioring"
 	"github.com/aioring/aioring/aio"
@@ -361,7 +363,7 @@ func TestCrashPointsOfManyWriters(t *testing.T) {
 	images := sim.Crashes{Seeds: 5}.Each(t, func(d *sim.Disk) error {
 		l = newLedger()
 		cfg := sim.Config{Faults: []sim.Fault{
-			sim.If(sim.And(sim.At(sim.Submit), sim.Every(5)), sim.Fail(aio.EAGAIN)),
+			sim.If(sim.And(sim.At(sim.Submit), sim.Writes, sim.Every(2)), sim.Fail(aio.EAGAIN)),
 			sim.If(sim.And(sim.At(sim.Start), sim.Writes, sim.Every(3)), sim.Short(100)),
 		}}
 		return withStore(t, d, cfg, func(s *kvlog.Store) error {
@@ -385,6 +387,31 @@ func TestCrashPointsOfManyWriters(t *testing.T) {
 		return withStore(t, d, sim.Config{}, func(s *kvlog.Store) error { return l.verify(s) })
 	})
 	t.Log(images, "power cuts")
+}
+
+// The fsync is not submitted before the write is done: FreeBSD's would wait for it, other
+// systems' would not.
+func TestSyncFollowsTheWrite(t *testing.T) {
+	kernel := sim.New(sim.Config{})
+	s, _ := openStore(t, filepath.Join(t.TempDir(), "log"), aioring.WithAIO(kernel))
+	var writing, early atomic.Int64
+	count := func(v *atomic.Int64, n int64) sim.Predicate {
+		return func(sim.Op) bool { v.Add(n); return false }
+	}
+	kernel.Inject(
+		sim.If(sim.And(sim.At(sim.Submit), sim.Writes, count(&writing, 1))),
+		sim.If(sim.And(sim.At(sim.Start), sim.Writes), sim.Delay(time.Millisecond)),
+		sim.If(sim.And(sim.At(sim.Result), sim.Writes, count(&writing, -1))),
+		sim.If(sim.And(sim.At(sim.Queue), sim.Syncs, func(sim.Op) bool { return writing.Load() > 0 }, count(&early, 1))),
+	)
+	for i := range 10 {
+		if err := s.Put(fmt.Sprint(i), []byte("value")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if early.Load() > 0 {
+		t.Errorf("%d of 10 fsyncs were too early", early.Load())
+	}
 }
 
 // After a batch that failed nothing is acknowledged any more: the file is not known.

@@ -29,6 +29,28 @@ func TestDrainsOneAfterTheOther(t *testing.T) {
 	r.over()
 }
 
+// What runs alone holds what comes while nothing waits behind it; and what it has let go
+// a later one waits for.
+func TestDrainsAreTurns(t *testing.T) {
+	r := newRig(t)
+	r.submit(read(1, bar))
+	r.submit(nop(2, 0))
+	r.want("1+")
+	r.end(1, 8)
+	r.want("1:8", "2:0")
+	r.submit(read(1, 0), read(2, bar), read(3, 0), read(4, bar))
+	r.want("1+")
+	r.end(1, 8)
+	r.want("1:8", "2+")
+	r.end(2, 8)
+	r.want("2:8", "3+")
+	r.end(3, 8)
+	r.want("3:8", "4+")
+	r.end(4, 8)
+	r.want("4:8")
+	r.over()
+}
+
 func TestDrainOnAMemberHoldsTheWholeChain(t *testing.T) { // check 74
 	r := newRig(t)
 	r.submit(read(1, 0), read(2, link), read(3, bar|link), nop(4, 0), nop(5, 0))

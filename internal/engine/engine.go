@@ -43,21 +43,25 @@ const (
 	follower                      // admitted, behind another in its chain
 	hushed                        // admitted, gets no CQE if it is cancelled
 	unsure                        // with doomed: what is not ECANCELED is its own result
+	leading                       // started, and others of its chain wait for it
 )
 
 // Op is one accepted operation, from Accept to Free.
 type Op struct {
-	SQE   SQE
-	Owner any    // who gets the final CQE; nil: the completion queue
-	CQE   CQE    // final once Complete was called
-	Start int64  // when it was accepted: nanoseconds on the caller's clock
+	// What is looked at on the way of every operation comes first.
+	next  *Op    // in one list at a time
 	Token uint64 // what the kernel below calls it, if that is the kernel's to say
-
 	slot  uint32
-	state state // the owner's, as is all that follows
+	state state // the owner's, as is all that is not exported
 	marks marks
 	bytes int64
-	next  *Op    // in one list at a time
+	Start int64 // when it was accepted: nanoseconds on the caller's clock
+	Owner any   // who gets the final CQE; nil: the completion queue
+	SQE   SQE
+
+	CQE  CQE // final once Complete was called
+	Args any // what the kernel below has made to describe it; stays for the next life
+
 	link  *Op    // the next of its chain
 	guard *Op    // of an operation with an armed LINK_TIMEOUT that; of the LINK_TIMEOUT the operation
 	seq   uint64 // counts what was accepted
@@ -171,9 +175,15 @@ type Engine struct {
 	chain   assembly
 	ready   List // may run, and were not looked at yet
 	drain   drain
+	leaders int // leading
 	timers  timers
 	cancels List // seeking
 	asked   *Op  // the target that NextCancel gave out last, not answered yet
+
+	// lending guards vacant and made where operations are lent to several, and
+	// filling counts those who are filling some: see Freeze.
+	lending sync.Mutex
+	filling atomic.Int64
 }
 
 // New makes an engine for at most maxOps operations alive, holding at most
@@ -204,7 +214,9 @@ func (e *Engine) Reserve(n int, bytes int64) error {
 			return ErrFull
 		}
 		if e.alive.CompareAndSwap(alive, alive+int64(n)) {
-			e.bytes.Add(bytes)
+			if bytes != 0 {
+				e.bytes.Add(bytes)
+			}
 			return nil
 		}
 	}
@@ -212,8 +224,12 @@ func (e *Engine) Reserve(n int, bytes int64) error {
 
 // Unreserve gives back what Reserve claimed and nobody used.
 func (e *Engine) Unreserve(n int, bytes int64) {
-	e.alive.Add(-int64(n))
-	e.bytes.Add(-bytes)
+	if n != 0 {
+		e.alive.Add(-int64(n))
+	}
+	if bytes != 0 {
+		e.bytes.Add(-bytes)
+	}
 }
 
 // Alive is the number of operations reserved and not freed.
@@ -265,6 +281,10 @@ func (e *Engine) run(op *Op) {
 		return
 	}
 	e.guardBy(op)
+	if op.link != nil {
+		op.marks |= leading
+		e.leaders++
+	}
 	switch op.SQE.Opcode {
 	case OpNop:
 		res := int32(0)
@@ -307,6 +327,10 @@ func (e *Engine) step() {
 // finish gives an operation that was queued its result and sees to those that wait
 // for it. The caller calls step.
 func (e *Engine) finish(op *Op, res int32) {
+	if e.asked == op {
+		e.answer(op, res)
+	}
+	e.unlead(op)
 	guard := e.unguard(op)
 	if breaks(op, res) {
 		op.fail(res)
@@ -319,9 +343,20 @@ func (e *Engine) finish(op *Op, res int32) {
 	if op.link != nil {
 		e.follow(op)
 	}
-	if e.asked == op {
-		e.answer(op, res)
+}
+
+// unlead ends the counting of one that others wait for.
+func (e *Engine) unlead(op *Op) {
+	if op.marks&leading != 0 {
+		op.marks &^= leading
+		e.leaders--
 	}
+}
+
+// Waits reports whether something accepted waits for something else to end: in a chain,
+// behind a drain, for a count of completions, for the end of what it cancels.
+func (e *Engine) Waits() bool {
+	return e.leaders > 0 || e.drain.deferred.Len() > 0 || len(e.timers.counting) > 0 || e.cancels.Len() > 0
 }
 
 // post makes res the final result of an operation.
@@ -449,7 +484,10 @@ func (e *Engine) Free(op *Op) {
 
 // Each calls f for every operation that somebody runs. Owner only.
 func (e *Engine) Each(f func(*Op)) {
-	for i := range e.made {
+	e.lending.Lock() // some may still be lent in vain, and never run
+	made := e.made
+	e.lending.Unlock()
+	for i := range made {
 		if op := e.Op(i); op.state == released && op.marks&handed != 0 {
 			f(op)
 		}

@@ -76,7 +76,7 @@ const (
 	FlagIODrain      uint8 = 1 << 1 // starts when all before it is over; all after it waits
 	FlagIOLink       uint8 = 1 << 2 // the next starts when this one has succeeded
 	FlagIOHardlink   uint8 = 1 << 3 // the next starts when this one is over
-	FlagAsync        uint8 = 1 << 4 // not to be tried in the submitter. Nothing here ever is, so it changes nothing
+	FlagAsync        uint8 = 1 << 4 // not to be tried in the submission, as cached reads are on threads
 	FlagBufferSelect uint8 = 1 << 5 // takes a buffer out of a group
 	FlagCQESkip      uint8 = 1 << 6 // no CQE if it succeeds
 
@@ -105,6 +105,9 @@ type SQE struct {
 // Own says who is given the final CQE in place of the completion queue. It
 // comes back as Op.Owner.
 func Own(s *SQE, owner any) { s.owner = owner }
+
+// Owned reports whether there is one.
+func (s *SQE) Owned() bool { return s.owner != nil }
 
 // Bytes is the amount of memory that the operation names.
 func (s *SQE) Bytes() int64 {

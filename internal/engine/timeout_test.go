@@ -112,6 +112,16 @@ func TestRepeats(t *testing.T) { // checks 41, 83
 	}
 	r.submit(SQE{Opcode: OpTimeoutRemove, UserData: 2, Addr: 1})
 	r.want("1:cancelled", "2:0")
+	// Set anew it repeats without end, and waits for no count.
+	s.Off = 2
+	r.submit(s, SQE{Opcode: OpTimeoutRemove, UserData: 2, Addr: 1, Time: 5, OpFlags: TimeoutUpdate})
+	r.want("2:0")
+	for range 5 {
+		r.Advance(r.now + 5)
+		r.want("1~")
+	}
+	r.CancelAll()
+	r.want("1:cancelled")
 	r.over()
 }
 

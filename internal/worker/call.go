@@ -44,6 +44,10 @@ type Call struct {
 	// only when poll(2) says that they have something to do.
 	Stream bool
 
+	// Disk marks a disk device, whose Fsync and Fdatasync have the device write out
+	// its cache: fsync(2) of a FreeBSD device does not.
+	Disk bool
+
 	ID uint32 // the maker's; the pool does not look at it
 
 	Res int           // bytes moved; 0 with an error

@@ -35,6 +35,9 @@ func (c *Call) run() (int, syscall.Errno) {
 	if c.Op.moves() && off < -1 {
 		return 0, syscall.EINVAL
 	}
+	if c.Disk && !c.Op.moves() {
+		return syncFile(c.Fd, flushDisk)
+	}
 	switch c.Op {
 	case Read:
 		return read(c.Fd, c.Buf, off)
