@@ -564,6 +564,10 @@ func (l *uringLower) find(c *uring.CQE) *engine.Op {
 	op := l.ring.eng.Op(slot)
 	if op.Token != c.UserData {
 		l.stale.Add(1)
+		if c.Flags&uring.CQEMore != 0 { // it was cut, and its cancellation missed it
+			l.cancels = append(l.cancels, c.UserData)
+			l.ring.again.Store(true)
+		}
 		return nil
 	}
 	return op
