@@ -91,16 +91,21 @@ func (q *completionQueue) crowded() bool {
 	return q.tail.Load()-q.freed.Load() > q.mask/2
 }
 
-// post appends an operation's CQE. q.mu is held.
-func (q *completionQueue) post(op *engine.Op) {
-	t := q.tail.Load()
-	if q.backlog.Len() > 0 || t-q.freed.Load() == uint64(len(q.cells)) {
-		q.backlog.Push(op)
-		q.overflowed.Store(true)
-		return
+// window is where CQEs may be put: from tail up to end. None where there is a backlog:
+// what comes now goes behind that. q.mu is held, and whoever fills cells stores the tail
+// before it lets go.
+func (q *completionQueue) window() (tail, end uint64) {
+	tail = q.tail.Load()
+	if q.backlog.Len() > 0 {
+		return tail, tail
 	}
-	q.put(t, op)
-	q.tail.Store(t + 1)
+	return tail, q.freed.Load() + uint64(len(q.cells))
+}
+
+// overflow appends an operation's CQE to the backlog. q.mu is held.
+func (q *completionQueue) overflow(op *engine.Op) {
+	q.backlog.Push(op)
+	q.overflowed.Store(true)
 }
 
 // postMore posts a CQE of an operation that goes on, or reports that there is no room
@@ -109,8 +114,8 @@ func (q *completionQueue) postMore(op *engine.Op) bool {
 	if op.Owner != nil {
 		return true
 	}
-	t := q.tail.Load()
-	if q.backlog.Len() > 0 || t-q.freed.Load() == uint64(len(q.cells)) {
+	t, end := q.window()
+	if t == end {
 		return false
 	}
 	q.put(t, op)
@@ -262,6 +267,8 @@ func (r *Ring) PeekBatchCQE(cqes []*CQE) int {
 	r.cq.refill()
 	if r.cq.ready() == 0 {
 		r.look()
+	} else if r.cq.ready() < uint64(len(cqes)) {
+		r.fetch()
 	}
 	head := r.cq.head.Load()
 	n := min(len(cqes), int(r.cq.tail.Load()-head))

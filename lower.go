@@ -33,6 +33,8 @@ type lower interface {
 	open(fd int32) bool
 	uses(op *engine.Op, fd int32) bool
 
+	// inKernel is how many operations are where only harvesting brings them from.
+	inKernel() int
 	// waiting is how many operations wait for room in the kernel.
 	waiting() int
 

@@ -532,6 +532,13 @@ func (l *kernelLower) uses(op *engine.Op, fd int32) bool {
 	return errno == 0 && stat == l.task(op.Slot()).stat
 }
 
+func (l *kernelLower) inKernel() int {
+	if l.batch == nil {
+		return 0
+	}
+	return l.batch.InKernel()
+}
+
 func (l *kernelLower) waiting() int {
 	if l.batch == nil {
 		return 0

@@ -18,6 +18,9 @@ import (
 	"github.com/aioring/aioring/ring"
 )
 
+// tiedFlags are the set-up flags that tie a ring to a thread.
+const tiedFlags = SetupSingleIssuer | SetupDeferTaskrun
+
 // uringLower is Linux's io_uring below the engine. Links, drains and what else an
 // SQE's flags ask for are the kernel's business, and so are its refusals.
 //
@@ -641,7 +644,9 @@ func (l *uringLower) reap(woken wakeList, owner bool) (_ wakeList, n uint64) {
 				n++
 				op.Token = 0
 				eng.RetirePlain(op)
-				q.putResult(tail, op, uring.Result(c.Res), c.Flags)
+				res := uring.Result(c.Res)
+				q.putResult(tail, op, res, c.Flags)
+				l.ring.stat.errors.note(res)
 				tail++
 				continue
 			}
@@ -794,6 +799,9 @@ func (l *uringLower) cancelToken(token uint64) bool {
 }
 
 func (l *uringLower) waiting() int { return 0 }
+
+// inKernel is none: what waits for others there goes on by itself.
+func (l *uringLower) inKernel() int { return 0 }
 
 // harvests is false where only one thread may: its own goroutine does it.
 func (l *uringLower) harvests() bool { return !l.ring.opts.locked }

@@ -187,7 +187,7 @@ func (s *slowWatch) stop() {
 	}
 }
 
-// errnoCounts counts results by errno. It is the engine's owner's.
+// errnoCounts counts results by errno. completionQueue.mu guards it.
 type errnoCounts [256]uint64
 
 func (c *errnoCounts) note(res int32) {

@@ -55,6 +55,8 @@ type Ring struct {
 	ownHarvest func()       // harvestLoop: a method value made for each start would be allocated
 	parked     atomic.Int64 // waiters who cannot
 	bystanders atomic.Int64 // waiters who could, and do not
+	dependent  atomic.Bool  // operations wait for the end of others that has to be harvested
+	comes      bool         // the owner's: somebody is about to wait
 
 	entries entryTable               // the kept ones
 	wakers  atomic.Pointer[[]*Waker] // lent to a wakeList
@@ -244,10 +246,8 @@ func (r *Ring) accept(sqe *SQE, now int64) (ok bool) {
 
 // end asks for the end of one operation. The owner calls it.
 func (r *Ring) end(op *engine.Op) {
-	if r.direct != nil { // it is not the engine's
-		r.low.cancel(op)
-	} else if r.eng.End(op) {
-		r.low.cancel(op)
+	if r.direct != nil || r.eng.End(op) { // where the kernel is a ring it is not the engine's
+		_ = r.low.cancel(op) // how it ends will show
 	}
 }
 
@@ -285,6 +285,12 @@ func (r *Ring) release() {
 		r.again.Store(true) // the delivery itself ended a timeout, and something follows it
 	}
 	r.alarm.set(r.eng.NextDeadline())
+	dependent := r.eng.Waits() && r.low.inKernel() > 0
+	if dependent != r.dependent.Load() {
+		r.dependent.Store(dependent)
+	}
+	comes := r.comes
+	r.comes = false
 	r.slow.arm(r)
 	r.owner.Unlock()
 	r.signal(&woken)
@@ -292,7 +298,7 @@ func (r *Ring) release() {
 		r.notify.fire()
 	}
 	r.roomMade() // the submission ring was drained, Do's operations are over
-	if r.low.waiting() > 0 {
+	if r.low.waiting() > 0 || dependent && !comes {
 		r.ensureHarvest()
 	}
 }
@@ -369,9 +375,13 @@ func (r *Ring) takeIn() (rest bool) {
 // the caller's: else there is no op. completionQueue.mu is held.
 func (r *Ring) post(op *engine.Op, mine bool, woken *wakeList) (n uint64, posted int) {
 	before := r.cq.posted()
+	tail, end := r.cq.window()
 	for ; op != nil; op = r.eng.NextCompleted() {
 		if op.CQE.Flags&CQEMore != 0 {
-			if r.postMore(op) {
+			r.cq.tail.Store(tail)
+			more := r.postMore(op)
+			tail, end = r.cq.window()
+			if more {
 				r.eng.Rearm(op, r.now())
 				continue
 			}
@@ -385,7 +395,12 @@ func (r *Ring) post(op *engine.Op, mine bool, woken *wakeList) (n uint64, posted
 				r.eng.Free(op)
 				continue
 			}
-			r.cq.post(op)
+			if tail == end {
+				r.cq.overflow(op)
+				continue
+			}
+			r.cq.put(tail, op)
+			tail++
 		case *call:
 			owner.end(op.CQE, woken)
 			r.eng.Free(op)
@@ -394,6 +409,7 @@ func (r *Ring) post(op *engine.Op, mine bool, woken *wakeList) (n uint64, posted
 			r.eng.Free(op)
 		}
 	}
+	r.cq.tail.Store(tail) // publishes the cells
 	if r.direct != nil {
 		var more uint64
 		*woken, more = r.direct.reap(*woken, mine)
@@ -534,7 +550,7 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 		if r.direct != nil {
 			r.direct.quiesce()
 		}
-		r.each(func(op *engine.Op) { r.low.cancel(op) })
+		r.each(func(op *engine.Op) { _ = r.low.cancel(op) })
 		r.low.settle()
 	})
 	if err := r.awaitQuiet(ctx); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aioring/aioring"
 	"github.com/aioring/aioring/aio/sim"
+	"golang.org/x/sys/unix"
 )
 
 // The rules where the kernel below has its say: jobs of AIO that are queued, that run and
@@ -79,8 +80,10 @@ func TestLinkTimeoutOfWhatCannotBeStopped(t *testing.T) {
 	r, _, gate := heldRing(t)
 	f := tempFile(t, 0)
 	submitAll(t, r, writeAt(f, 1, aioring.FlagIOLink, 4096),
-		entryOf(2, aioring.FlagIOLink, func(s *aioring.SQE) { aioring.PrepLinkTimeout(s, time.Millisecond, 0) }), nop(3, 0))
-	wantResults(t, r, is(2, -int32(syscall.EALREADY)))
+		entryOf(2, aioring.FlagIOLink, func(s *aioring.SQE) { aioring.PrepLinkTimeout(s, time.Hour, 0) }), nop(3, 0))
+	gate.Await(1)
+	submitAll(t, r, entryOf(4, 0, func(s *aioring.SQE) { aioring.PrepTimeoutUpdate(s, time.Millisecond, 2, aioring.LinkTimeoutUpdate) }))
+	wantResults(t, r, is(4, 0), is(2, -int32(syscall.EALREADY)))
 	gate.Open()
 	wantResults(t, r, is(1, 8), is(3, 0))
 }
@@ -188,4 +191,50 @@ func TestShutdownCancelsNothing(t *testing.T) {
 	if _, err := r.WaitCQE(); err != aioring.ErrClosed {
 		t.Errorf("after the last: %v", err)
 	}
+}
+
+// What waits for others goes on though nobody waits at the ring: its effect may be
+// awaited elsewhere.
+func TestChainsGoOnByThemselves(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		r := v.open(t, 16)
+		f := tempFile(t, 0)
+		rd, wr := emptyPipe(t)
+		tell := func(flags uint8) aioring.SQE {
+			return entryOf(9, flags, func(s *aioring.SQE) {
+				aioring.PrepWrite(s, wr, []byte("x"), aioring.CurrentPosition)
+			})
+		}
+		told := func(what string) {
+			p := []unix.PollFd{{Fd: int32(rd), Events: unix.POLLIN}}
+			if n, err := unix.Poll(p, 20_000); n != 1 {
+				t.Fatalf("%s: nobody tells: %v", what, err)
+			}
+			if _, err := unix.Read(rd, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 20 {
+			submitAll(t, r, writeAt(f, 1, aioring.FlagIOLink, 0), writeAt(f, 2, aioring.FlagIOLink, 0), tell(0))
+			told("chain")
+			submitAll(t, r, writeAt(f, 4, 0, 0), tell(aioring.FlagIODrain))
+			told("drain")
+			if err := r.Push(writeAt(f, 6, aioring.FlagIOHardlink, 0), tell(0)); err != nil {
+				t.Fatal(err)
+			}
+			told("push")
+			submitAll(t, r, nop(8, 0))
+			for range 8 {
+				reap(t, r)
+			}
+			put(t, r, nop(1, 0), writeAt(f, 2, aioring.FlagIOLink, 0), tell(0))
+			if n, err := r.SubmitAndWait(1); n != 3 || err != nil {
+				t.Fatal(n, err)
+			}
+			told("submitted by one who has waited")
+			for range 3 {
+				reap(t, r)
+			}
+		}
+	})
 }

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -283,6 +285,10 @@ func TestSkipCountsFromItsSubmission(t *testing.T) { // check 71
 		wantSet(t, r, is(2, 0), is(4, -int32(syscall.EOPNOTSUPP)))
 		submit(t, r, 1)
 		wantResults(t, r, is(5, 0))
+		r = v.open(t, 16)
+		submitAll(t, r, bad) // refused before the flag is looked at
+		submitAll(t, r, nop(2, drain))
+		wantResults(t, r, is(1, -int32(syscall.EINVAL)), is(2, 0))
 	})
 }
 
@@ -594,9 +600,10 @@ func TestCloseEndsTimersChainsAndDrains(t *testing.T) { // checks 45, 99
 func TestCloseEndsWhatStartsMeanwhile(t *testing.T) {
 	const hard, drain = aioring.FlagIOHardlink, aioring.FlagIODrain
 	eachVariant(t, func(t *testing.T, v variant) {
-		for range 10 {
+		for i := range 10 {
 			r := v.open(t, 16)
-			for _, flags := range []uint8{hard, hard, 0, drain, 0, drain | hard, hard, 0} {
+			chains := [...][]uint8{{hard, hard, 0, 0, 0, hard, hard, 0}, {hard, hard, 0, drain, 0, drain | hard, hard, 0}}
+			for _, flags := range chains[i%2] {
 				s, _ := pendingRead(t, 1, flags)
 				put(t, r, s)
 			}
@@ -789,6 +796,41 @@ func TestVectorMayBeReusedAfterSubmit(t *testing.T) { // check 22
 	})
 }
 
+// The buffers of a vector are the ring's though the vector is not: nobody else need
+// hold them.
+func TestBuffersOfAVectorAreKept(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		if v.worker {
+			return // there Submit only publishes
+		}
+		r := v.open(t, 8)
+		rd, wr := emptyPipe(t)
+		var gone atomic.Bool
+		bufs := make([][]byte, 2)
+		for i := range bufs {
+			buf := new([4096]byte)
+			runtime.AddCleanup(buf, func(int) { gone.Store(true) }, 0)
+			bufs[i] = buf[:]
+		}
+		submitAll(t, r, entryOf(1, 0, func(s *aioring.SQE) { aioring.PrepReadv(s, rd, bufs, aioring.CurrentPosition) }))
+		clear(bufs)
+		for range 3 {
+			runtime.GC()
+		}
+		if gone.Load() {
+			t.Error("a buffer under way was collected")
+		}
+		write(t, wr, "1234")
+		wantResults(t, r, is(1, 4))
+		for deadline := time.Now().Add(20 * time.Second); !gone.Load(); runtime.GC() {
+			r.Stats() // what was consumed is let go
+			if time.Now().After(deadline) {
+				t.Fatal("a buffer is kept after its operation")
+			}
+		}
+	})
+}
+
 func TestNotification(t *testing.T) { // checks 42 to 44
 	readable := func(fd int) bool {
 		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
@@ -846,6 +888,103 @@ func TestNotification(t *testing.T) { // checks 42 to 44
 		<-ch
 		if err := r.UnregisterEventfd(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A descriptor of the caller's is written to while it is registered, and stays open.
+func TestRegisteredEventfd(t *testing.T) { // checks 42, 44
+	eachVariant(t, func(t *testing.T, v variant) {
+		r := v.open(t, 4)
+		write, read := ownEventfd(t)
+		told := func(timeout int) bool {
+			p := []unix.PollFd{{Fd: int32(read), Events: unix.POLLIN}}
+			n, _ := unix.Poll(p, timeout)
+			for n == 1 {
+				if _, err := unix.Read(read, make([]byte, 64)); err != nil {
+					break
+				}
+			}
+			return n == 1
+		}
+		if err := r.RegisterEventfd(-1); err != syscall.EBADF {
+			t.Errorf("no descriptor: %v", err)
+		}
+		if err := r.RegisterEventfd(write); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.RegisterEventfd(write); err != syscall.EBUSY {
+			t.Errorf("a second time: %v", err)
+		}
+		if _, err := r.OpenEventfd(); err != syscall.EBUSY {
+			t.Errorf("another beside it: %v", err)
+		}
+		for i := range 12 { // the last ones wait behind a full queue
+			submitAll(t, r, nop(uint64(i), 0))
+			if !told(10_000) {
+				t.Fatalf("nobody tells of %d", i)
+			}
+		}
+		if !r.CQHasOverflow() {
+			t.Error("no overflow")
+		}
+		for range 12 {
+			reap(t, r)
+		}
+		if err := r.UnregisterEventfd(); err != nil {
+			t.Error(err)
+		}
+		if err := r.UnregisterEventfd(); err != syscall.ENXIO {
+			t.Errorf("a second time: %v", err)
+		}
+		submitAll(t, r, nop(1, 0))
+		reap(t, r)
+		if told(0) {
+			t.Error("told of what came later")
+		}
+		if _, err := unix.FcntlInt(uintptr(write), unix.F_GETFD, 0); err != nil {
+			t.Errorf("the ring has closed it: %v", err)
+		}
+	})
+}
+
+// A closed ring tells those who listen, once, and takes no more of them.
+func TestNotificationAfterClose(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		r := v.open(t, 4)
+		ch := r.Notify()
+		fd, err := r.OpenEventfd()
+		if err != nil {
+			t.Fatal(err)
+		}
+		same, err := unix.Dup(fd) // the ring closes its own
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(same)
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		<-ch
+		p := []unix.PollFd{{Fd: int32(same), Events: unix.POLLIN}}
+		if n, err := unix.Poll(p, 0); n != 1 {
+			t.Errorf("the descriptor does not tell: %v", err)
+		}
+		write, _ := ownEventfd(t)
+		if err := r.RegisterEventfd(write); err != aioring.ErrClosed {
+			t.Errorf("RegisterEventfd: %v", err)
+		}
+		if _, err := r.OpenEventfd(); err != aioring.ErrClosed {
+			t.Errorf("OpenEventfd: %v", err)
+		}
+		if err := r.ToggleEventfd(false); err != aioring.ErrClosed {
+			t.Errorf("ToggleEventfd: %v", err)
+		}
+		if err := r.UnregisterEventfd(); err != syscall.ENXIO {
+			t.Errorf("UnregisterEventfd: %v", err)
+		}
+		if r.Notify() != ch {
+			t.Error("another channel")
 		}
 	})
 }

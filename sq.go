@@ -109,10 +109,13 @@ func (r *Ring) Submit() (int, error) {
 // early. It returns the number of entries submitted.
 func (r *Ring) SubmitAndWait(n int) (int, error) {
 	submitted, stopped, err := r.submitFor(n)
-	if err != nil || stopped || n <= 0 {
-		return submitted, err
+	if err == nil && !stopped && n > 0 {
+		err = r.await(context.Background(), uint64(n))
 	}
-	return submitted, r.await(context.Background(), uint64(n))
+	if r.dependent.Load() {
+		r.ensureHarvest() // nobody has begun to, in the hope that this goroutine would
+	}
+	return submitted, err
 }
 
 // submit takes the private entries. stopped says that one of them was bad and
@@ -139,6 +142,7 @@ func (r *Ring) submitFor(wait int) (n int, stopped bool, err error) {
 		r.owner.Unlock()
 		return 0, false, r.gone()
 	}
+	r.comes = wait > 0
 	r.take(len(r.sq.entries)) // what was pushed before goes first
 	var own runner
 	if r.direct != nil {

@@ -352,7 +352,7 @@ func (r *Ring) wantsHarvest() bool {
 	if r.failure.Load() != nil {
 		return r.low.harvests() // until the last is in
 	}
-	return r.parked.Load() > 0 || r.low.waiting() > 0 || r.opts.worker
+	return r.parked.Load() > 0 || r.low.waiting() > 0 || r.dependent.Load() || r.opts.worker
 }
 
 // ensureHarvest starts the ring's own harvester unless the role is taken.

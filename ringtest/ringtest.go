@@ -3,16 +3,20 @@
 package ringtest
 
 import (
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/aioring/aioring"
 )
 
 // Factory makes the rings that are judged, as [aioring.New] does: with so many
-// entries, and at least these options. It may add others, such as
-// [aioring.WithKernel] or [aioring.WithAIO], but none that changes what Submit
-// returns: not [aioring.WithWorker]. Its errors are judged too. Rings made are closed by the suite.
+// entries, and these options. It may add others, such as [aioring.WithKernel] or
+// [aioring.WithAIO], but none that changes what Submit returns, as
+// [aioring.WithWorker] does. Sizes and flags that a check asks for must reach New as
+// they are: what is refused is judged too. The suite closes the rings.
 type Factory func(entries int, opts ...aioring.Option) (*aioring.Ring, error)
 
 // Option tells [Run] more about the rings.
@@ -30,7 +34,8 @@ type target struct {
 type Stall func() (running, release func())
 
 // WithStall gives the suite a way to hold up a read. Without one, the check of an
-// operation that cannot be stopped uses a large write.
+// operation that cannot be stopped has only large writes, of which some are over
+// before they are cancelled.
 func WithStall(s Stall) Option { return func(t *target) { t.stall = s } }
 
 // testCase is one row of the table.
@@ -61,6 +66,16 @@ func table() []testCase {
 	)
 }
 
+// guard ends the program, showing every goroutine, when a check hangs: a call that
+// does not return cannot be called off. stop ends the guard.
+func guard(name, source string) (stop func()) {
+	timer := time.AfterFunc(4*patience, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("%s hangs; the rule: %s", name, source))
+	})
+	return func() { timer.Stop() }
+}
+
 // Run judges the rings that a factory makes: every check is a subtest of t, one after
 // the other. A check that a ring cannot be asked to pass, because it lacks an
 // operation, is skipped with the reason.
@@ -76,6 +91,7 @@ func Run(t *testing.T, open Factory, opts ...Option) {
 					t.Logf("the rule: %s", c.source)
 				}
 			})
+			t.Cleanup(guard(t.Name(), c.source))
 			r := newRig(t, on)
 			if c.entries == 0 {
 				c.entries = 16

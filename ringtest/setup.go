@@ -81,8 +81,14 @@ var setupCases = []testCase{
 		if has&must != must {
 			r.Errorf("features %#x lack %#x", uint32(has), uint32(must&^has))
 		}
-		for feature, shows := range demonstrations {
-			if has&feature == 0 {
+		for bit := range 32 {
+			feature := aioring.Features(1 << bit)
+			if has&feature == 0 || feature == aioring.FeatNativeWorkers { // nobody can see whose the workers are
+				continue
+			}
+			shows := demonstrations[feature]
+			if shows == nil {
+				r.Errorf("feature %#x is reported, and nothing could show it", uint32(feature))
 				continue
 			}
 			r.open(4)
@@ -157,6 +163,12 @@ var demonstrations = map[aioring.Features]func(r *rig) bool{
 		r.submit(cancel(1001, 0, aioring.CancelAny))
 		r.reapN(201)
 		return first == is(1000, 3)
+	},
+	aioring.FeatSQPollNonfixed: func(r *rig) bool { // a dedicated submitter takes any descriptor
+		f := r.file("abc")
+		r.open(4, aioring.WithWorker())
+		r.submit(f.read(1, 3, 0))
+		return r.reap() == is(1, 3)
 	},
 	aioring.FeatLinkedFile: func(r *rig) bool { // a follower's file is found when it starts
 		p, before, after := r.pipe(), r.file(""), r.file("")

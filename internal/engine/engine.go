@@ -43,6 +43,7 @@ const (
 	follower                      // admitted, behind another in its chain
 	hushed                        // admitted, gets no CQE if it is cancelled
 	unsure                        // with doomed: what is not ECANCELED is its own result
+	leading                       // started, and others of its chain wait for it
 )
 
 // Op is one accepted operation, from Accept to Free.
@@ -174,6 +175,7 @@ type Engine struct {
 	chain   assembly
 	ready   List // may run, and were not looked at yet
 	drain   drain
+	leaders int // leading
 	timers  timers
 	cancels List // seeking
 	asked   *Op  // the target that NextCancel gave out last, not answered yet
@@ -279,6 +281,10 @@ func (e *Engine) run(op *Op) {
 		return
 	}
 	e.guardBy(op)
+	if op.link != nil {
+		op.marks |= leading
+		e.leaders++
+	}
 	switch op.SQE.Opcode {
 	case OpNop:
 		res := int32(0)
@@ -321,6 +327,10 @@ func (e *Engine) step() {
 // finish gives an operation that was queued its result and sees to those that wait
 // for it. The caller calls step.
 func (e *Engine) finish(op *Op, res int32) {
+	if e.asked == op {
+		e.answer(op, res)
+	}
+	e.unlead(op)
 	guard := e.unguard(op)
 	if breaks(op, res) {
 		op.fail(res)
@@ -333,9 +343,20 @@ func (e *Engine) finish(op *Op, res int32) {
 	if op.link != nil {
 		e.follow(op)
 	}
-	if e.asked == op {
-		e.answer(op, res)
+}
+
+// unlead ends the counting of one that others wait for.
+func (e *Engine) unlead(op *Op) {
+	if op.marks&leading != 0 {
+		op.marks &^= leading
+		e.leaders--
 	}
+}
+
+// Waits reports whether something accepted waits for something else to end: in a chain,
+// behind a drain, for a count of completions, for the end of what it cancels.
+func (e *Engine) Waits() bool {
+	return e.leaders > 0 || e.drain.deferred.Len() > 0 || len(e.timers.counting) > 0 || e.cancels.Len() > 0
 }
 
 // post makes res the final result of an operation.

@@ -66,6 +66,39 @@ func TestWhatRunsIsReleasedAndTheRestIsCompletedAtOnce(t *testing.T) {
 	}
 }
 
+func TestWaitsTellsOfWhatDependsOnOthers(t *testing.T) {
+	for name, sqes := range map[string][]SQE{
+		"chain":  {read(1, link), nop(2, 0)},
+		"drain":  {read(1, 0), nop(2, bar)},
+		"count":  {{Opcode: OpTimeout, UserData: 2, Time: 1000, Off: 1}, read(1, 0)},
+		"cancel": {read(1, 0), cancel(2, 1, 0)},
+		"cut":    {timeout(1, link, 10, TimeoutMultishot), nop(2, 0)},
+		"":       {read(1, 0), timeout(2, 0, 10, 0), nop(3, link)},
+		"limit":  {read(1, link), limit(2, 0, 10)}, // the clock is enough
+	} {
+		r := newRig(t)
+		r.submit(sqes...)
+		for op := r.NextReleased(); op != nil; op = r.NextReleased() {
+			r.ops[op.SQE.UserData] = op
+		}
+		want := name != "" && name != "limit"
+		if r.Waits() != want {
+			t.Errorf("%q waits: %v", name, !want)
+		}
+		if op := r.ops[1]; op != nil {
+			r.Complete(op, 8)
+		}
+		r.Advance(10)
+		if op := r.NextCompleted(); name == "cut" {
+			r.Cut(op)
+		}
+		r.look()
+		if r.Waits() {
+			t.Errorf("%q waits at the end", name)
+		}
+	}
+}
+
 func TestSecondResultIsDropped(t *testing.T) {
 	e := New(4, 0)
 	op, _ := accept(t, e, SQE{Opcode: OpRead})

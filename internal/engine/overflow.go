@@ -15,6 +15,7 @@ func (e *Engine) Cut(op *Op) {
 	}
 	op.state = idle
 	op.CQE.Flags &^= CQEMore
+	e.unlead(op)
 	guard := e.unguard(op)
 	if breaks(op, op.CQE.Res) {
 		op.fail(op.CQE.Res)

@@ -98,7 +98,7 @@ func (r *rig) want(want ...string) {
 func (r *rig) over() {
 	r.t.Helper()
 	r.want()
-	if r.InFlight() != 0 || r.Alive() != 0 || r.HasWork() || r.drain.active != 0 || len(r.timers.heap) != 0 || len(r.timers.counting) != 0 {
+	if r.InFlight() != 0 || r.Alive() != 0 || r.HasWork() || r.Waits() || r.drain.active != 0 || len(r.timers.heap) != 0 || len(r.timers.counting) != 0 {
 		r.t.Errorf("%d in flight, %d alive, %d active, timers %d, %d", r.InFlight(), r.Alive(), r.drain.active, len(r.timers.heap), len(r.timers.counting))
 	}
 }
