@@ -236,7 +236,7 @@ func (r *Ring) accept(sqe *SQE, now int64) (ok bool) {
 // end asks for the end of one operation. The owner calls it.
 func (r *Ring) end(op *engine.Op) {
 	if r.eng.End(op) {
-		r.low.cancel(op)
+		_ = r.low.cancel(op) // its result tells
 	}
 }
 
@@ -469,7 +469,7 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 	r.stop()
 	r.own(func() {
 		r.eng.CancelAll()
-		r.eng.Each(func(op *engine.Op) { r.low.cancel(op) })
+		r.eng.Each(func(op *engine.Op) { _ = r.low.cancel(op) })
 		r.low.settle()
 	})
 	if err := r.awaitQuiet(ctx); err != nil {
