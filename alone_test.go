@@ -83,6 +83,7 @@ func TestOperationAloneIsItsSubmittersCall(t *testing.T) {
 			t.Fatal(err)
 		}
 		check("asked not to", 0)
+		sqe = aioring.SQE{}
 
 		// With another under way it is not alone.
 		out, in, err := os.Pipe()
@@ -100,6 +101,11 @@ func TestOperationAloneIsItsSubmittersCall(t *testing.T) {
 		}
 		reap(t, r)
 		check("not alone", 0)
+		aioring.PrepWrite(&sqe, fd, []byte("x"), 0)
+		if _, err := r.Do(t.Context(), sqe); err != nil {
+			t.Fatal(err)
+		}
+		check("alone again", 1)
 
 		// A pipe is never: it would block where nobody could end it.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)

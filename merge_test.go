@@ -9,8 +9,11 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/aioring/aioring"
+	"github.com/aioring/aioring/aio"
+	"github.com/aioring/aioring/aio/sim"
 )
 
 // Every kernel that this system has.
@@ -232,5 +235,46 @@ func TestOptionsOfMergingAndMethod(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 		})
+	}
+}
+
+// A member of a merged job cannot be called off alone: EALREADY. One that is not
+// submitted yet can.
+func TestCancelOfAMergedOperation(t *testing.T) {
+	guard(t, time.Minute)
+	r, kernel := modelRing(t, sim.Config{Limits: aio.Limits{MaxQueuePerProc: 1}}, 32, aioring.WithMerge(4096))
+	f := tempFile(t, 0)
+	kernel.Hold()
+	for i := range 16 { // two jobs, of which the second waits
+		sqe := r.GetSQE()
+		aioring.PrepWrite(sqe, int(f.Fd()), make([]byte, 512), int64(i)*512)
+		sqe.UserData = uint64(i)
+	}
+	submit(t, r, 16)
+	for _, victim := range []uint64{3, 12} {
+		sqe := r.GetSQE()
+		aioring.PrepCancel(sqe, victim, 0)
+		sqe.UserData = 100 + victim
+	}
+	submit(t, r, 2)
+	kernel.Release()
+	got := map[uint64]int32{}
+	for range 18 {
+		c := reap(t, r)
+		got[c.UserData] = c.Res
+	}
+	for data, res := range got {
+		want := int32(512)
+		switch data {
+		case 103:
+			want = -int32(syscall.EALREADY)
+		case 112:
+			want = 0
+		case 12:
+			want = -int32(syscall.ECANCELED)
+		}
+		if res != want {
+			t.Errorf("%d: %d, want %d", data, res, want)
+		}
 	}
 }

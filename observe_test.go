@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -258,4 +259,58 @@ func TestHistogram(t *testing.T) {
 	if h.Count() != 100 || h.Mean() != 1 {
 		t.Errorf("%d, %v", h.Count(), h.Mean())
 	}
+}
+
+// On every kernel an operation that waits for somebody is listed until it is over.
+func TestInFlightOnEveryKernel(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		r := v.open(t, 8)
+		out, in, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		defer in.Close()
+		aioring.PrepRead(r.GetSQE(), int(out.Fd()), make([]byte, 8), 0)
+		submit(t, r, 1)
+		for r.Stats().InFlight == 0 {
+			runtime.Gosched()
+		}
+		var ops []aioring.Operation
+		for op := range r.InFlight() {
+			ops = append(ops, op)
+		}
+		if len(ops) != 1 || ops[0].Fd != int(out.Fd()) || ops[0].Op != aioring.OpRead || ops[0].Len != 8 || ops[0].State == "" {
+			t.Errorf("%+v", ops)
+		}
+		if _, err := in.Write(make([]byte, 8)); err != nil {
+			t.Fatal(err)
+		}
+		if c := reap(t, r); c.Res != 8 {
+			t.Errorf("%+v", c)
+		}
+		for op := range r.InFlight() {
+			t.Errorf("still there: %+v", op)
+		}
+		if s := r.Stats(); s.Oldest != 0 {
+			t.Errorf("oldest: %v", s.Oldest)
+		}
+	})
+}
+
+// Errors are counted on every kernel, by the errno's name.
+func TestErrorsAreCountedOnEveryKernel(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		r := v.open(t, 8)
+		for range 3 {
+			aioring.PrepRead(r.GetSQE(), 1<<20, make([]byte, 8), 0)
+			submit(t, r, 1)
+			if c := reap(t, r); c.Res != -int32(syscall.EBADF) {
+				t.Errorf("%+v", c)
+			}
+		}
+		if s := r.Stats(); !maps.Equal(s.Errors, map[string]uint64{"EBADF": 3}) {
+			t.Errorf("%v", s.Errors)
+		}
+	})
 }

@@ -24,8 +24,6 @@ const (
 	SetupSingleIssuer = SetupFlags(engine.SetupSingleIssuer) // with WithLockedThread; Linux 6.0
 	SetupDeferTaskrun = SetupFlags(engine.SetupDeferTaskrun) // with WithLockedThread and SetupSingleIssuer; Linux 6.1
 	SetupNoSQArray    = SetupFlags(engine.SetupNoSQArray)    // taken wherever Linux has it; 6.6
-
-	tiedFlags = SetupSingleIssuer | SetupDeferTaskrun
 )
 
 // WithSetup sets up the ring with these flags, besides those of other options. [New]

@@ -24,7 +24,7 @@ func (s Stats) String() string {
 		name  string
 		cells []cell
 	}{
-		{"submitted", []cell{{"lists", s.Lists}, {"in lists", s.Listed}, {"alone", s.Singles}, {"plain calls", s.Plain}, {"by their submitters", s.Direct}, {"enters", s.Enters}}},
+		{"submitted", []cell{{"lists", s.Lists}, {"in lists", s.Listed}, {"alone", s.Singles}, {"plain calls", s.Plain}, {"from the cache", s.Cached}, {"by their submitters", s.Direct}, {"enters", s.Enters}}},
 		{"merged", []cell{{"jobs", s.Merges}, {"of", s.Members}, {"split", s.Splits}, {"copied", s.Bounces}, {"cut", s.Cuts}, {"syncs shared", s.Shared}}},
 		{"refused", []cell{{"again", s.Again}, {"partial", s.Partial}, {"too long", s.TooLong}, {"fallbacks", s.Fallbacks}, {"files", s.Refusing}}},
 		{"waited", []cell{{"for room", s.Held}, {"for another", s.Overlaps}, {"reissued", s.Reissued}}},

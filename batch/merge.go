@@ -268,30 +268,30 @@ func (b *Batch) newMerged(first *Job) *Job {
 	return g
 }
 
-func (g *Job) addMember(j *Job) {
-	j.merged, j.next, j.place = g, nil, inKernel
-	if g.members == nil {
-		g.members = j
+func (j *Job) addMember(m *Job) {
+	m.merged, m.next, m.place = j, nil, inKernel
+	if j.members == nil {
+		j.members = m
 	} else {
-		g.final.next = j
+		j.final.next = m
 	}
-	g.final = j
-	g.left++
-	g.bytes += j.bytes
+	j.final = m
+	j.left++
+	j.bytes += m.bytes
 }
 
 // gather fills the iovecs of a merged job, one for each stretch of memory.
-func (g *Job) gather() {
+func (j *Job) gather() {
 	var last *Job
-	for m := g.members; m != nil; m = m.next {
+	for m := j.members; m != nil; m = m.next {
 		switch {
 		case last != nil && together(last, m):
-			g.iov[len(g.iov)-1].Len += uintptr(len(m.Buf))
+			j.iov[len(j.iov)-1].Len += uintptr(len(m.Buf))
 		case m.Bufs == nil:
-			g.iov = append(g.iov, aio.Iovec{Base: unsafe.Pointer(unsafe.SliceData(m.Buf)), Len: uintptr(len(m.Buf))})
+			j.iov = append(j.iov, aio.Iovec{Base: unsafe.Pointer(unsafe.SliceData(m.Buf)), Len: uintptr(len(m.Buf))})
 		}
 		for _, p := range m.Bufs {
-			g.iov = append(g.iov, aio.Iovec{Base: unsafe.Pointer(unsafe.SliceData(p)), Len: uintptr(len(p))})
+			j.iov = append(j.iov, aio.Iovec{Base: unsafe.Pointer(unsafe.SliceData(p)), Len: uintptr(len(p))})
 		}
 		last = m
 	}

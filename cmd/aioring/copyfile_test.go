@@ -21,7 +21,7 @@ import (
 func copyOnModel(t *testing.T, cmd cpCommand, faults ...sim.Fault) result {
 	t.Helper()
 	kernel := sim.New(sim.Config{Faults: faults})
-	r, err := aioring.New(8, aioring.WithAIO(kernel))
+	r, err := aioring.New(8, aioring.WithAIO(kernel), aioring.WithMerge(0)) // faults are for one operation each
 	must(t, err)
 	defer func() {
 		must(t, r.Close())

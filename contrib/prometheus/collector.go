@@ -62,6 +62,7 @@ func newCollector(stats func() aioring.Stats, labels prometheus.Labels) *Collect
 		{"jobs_single_total", "Jobs submitted by a call of their own.", func(s *aioring.Stats) uint64 { return s.Singles }},
 		{"jobs_reaped_total", "Jobs reaped.", func(s *aioring.Stats) uint64 { return s.Reaped }},
 		{"plain_calls_total", "Operations run as plain calls on workers.", func(s *aioring.Stats) uint64 { return s.Plain }},
+		{"cached_reads_total", "Reads on threads that the page cache answered in the submission.", func(s *aioring.Stats) uint64 { return s.Cached }},
 		{"direct_calls_total", "Operations that were alone, run as plain calls by their submitters.", func(s *aioring.Stats) uint64 { return s.Direct }},
 		{"fallbacks_total", "Plain calls because AIO would not take the operation.", func(s *aioring.Stats) uint64 { return s.Fallbacks }},
 		{"held_total", "Jobs that waited for room in the kernel.", func(s *aioring.Stats) uint64 { return s.Held }},

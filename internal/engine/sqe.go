@@ -106,6 +106,9 @@ type SQE struct {
 // comes back as Op.Owner.
 func Own(s *SQE, owner any) { s.owner = owner }
 
+// Owned reports whether there is one.
+func (s *SQE) Owned() bool { return s.owner != nil }
+
 // Bytes is the amount of memory that the operation names.
 func (s *SQE) Bytes() int64 {
 	n := int64(len(s.Buf))
