@@ -739,6 +739,7 @@ func TestSetup(t *testing.T) { // checks 1 to 5, 21
 		submit(t, r, 1)
 		wantResults(t, r, is(1, 0))
 		p := r.Probe()
+		uring := r.Kernel() == aioring.KernelURing
 		for op := range 256 {
 			s := nop(1, 0)
 			s.Opcode, s.Fd = aioring.Opcode(op), -1
@@ -746,11 +747,20 @@ func TestSetup(t *testing.T) { // checks 1 to 5, 21
 				continue // EINVAL alone, though it is known
 			}
 			submitAll(t, r, s)
-			if res := reap(t, r).Res; (res != -int32(syscall.EINVAL)) != p.Supported(aioring.Opcode(op)) {
-				t.Errorf("opcode %d: %d, probed %v", op, res, p.Supported(aioring.Opcode(op)))
+			res, known := reap(t, r).Res, p.Supported(aioring.Opcode(op))
+			for r.Stats().Alive > 0 {
+				reap(t, r) // some have two CQEs
+			}
+			// Of io_uring's, many find nothing to do in an SQE that says nothing.
+			if refused := res == -int32(syscall.EINVAL); refused == known && !(uring && known) {
+				t.Errorf("opcode %d: %d, probed %v", op, res, known)
 			}
 		}
-		if p.LastOp() != aioring.OpWrite || r.Features()&aioring.FeatNoDrop == 0 {
+		last := aioring.OpWrite
+		if uring {
+			last = max(last, p.LastOp()) // it is the Linux's
+		}
+		if p.LastOp() != last || r.Features()&aioring.FeatNoDrop == 0 {
 			t.Errorf("last op %v, features %#x", p.LastOp(), r.Features())
 		}
 	})

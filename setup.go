@@ -143,7 +143,11 @@ func (p *Probe) LastOp() Opcode {
 func (r *Ring) Probe() *Probe {
 	p := new(Probe)
 	for op := range p.ops {
-		p.ops[op] = engine.Supported(Opcode(op)) && (r.direct == nil || r.direct.supports(Opcode(op)))
+		if r.direct != nil {
+			p.ops[op] = r.direct.supports(Opcode(op))
+		} else {
+			p.ops[op] = engine.Supported(Opcode(op))
+		}
 	}
 	return p
 }
