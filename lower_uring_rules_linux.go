@@ -90,6 +90,9 @@ const (
 func timeOf(op *engine.Op) uint64 {
 	ts, t := &argsOf(op).time, op.SQE.Time
 	*ts = uring.Timespec{Sec: t / 1e9, Nsec: t % 1e9}
+	if ts.Nsec < 0 { // of a 32-bit process the kernel reads 32 bits of it, without a sign
+		ts.Sec, ts.Nsec = ts.Sec-1, ts.Nsec+1e9
+	}
 	return uring.TimeAddress(ts)
 }
 
