@@ -48,3 +48,9 @@ func partOf(part, disk string) bool {
 	rest, ok := strings.CutPrefix(filepath.Clean(part), filepath.Clean(disk))
 	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
 }
+
+// sameDevice reports whether two names are of one device.
+func sameDevice(a, b string) bool {
+	var x, y unix.Stat_t
+	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Mode&unix.S_IFMT == unix.S_IFCHR && x.Rdev == y.Rdev
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -22,7 +23,6 @@ import (
 	"github.com/aioring/aioring"
 	"github.com/aioring/aioring/aio"
 	"github.com/aioring/aioring/aio/sim"
-	"golang.org/x/sys/unix"
 )
 
 // stress is one run: files, what is known of them, and one ring after the other.
@@ -80,6 +80,10 @@ func (c *stressCommand) stress(stdout, stderr io.Writer) int {
 func (c *stressCommand) stressOn(stdout, stderr io.Writer, wrap func(*sim.Kernel) aio.Kernel) int {
 	s := &stress{cmd: c, kernel: c.Kernel, depth: c.Depth, began: time.Now(), wrap: wrap}
 	s.history.began, s.buffers.direct = s.began, c.Direct
+	// What the library says of kernels that refuse is said of faults here.
+	said := slog.Default()
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	defer slog.SetDefault(said)
 	if err := s.prepare(); err != nil {
 		fmt.Fprintf(stderr, "aioring: stress: %v\n", err)
 		var usage usageError
@@ -373,10 +377,4 @@ func deep(n int) int {
 		return 0
 	}
 	return deep(n-1) + frame[n%64]
-}
-
-// device file names are compared as systems do.
-func sameDevice(a, b string) bool {
-	var x, y unix.Stat_t
-	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Rdev == y.Rdev
 }
