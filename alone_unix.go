@@ -28,19 +28,17 @@ func (l *kernelLower) startOwn(t *task, stat aio.FileStat) bool {
 	if l.hold(t) != 0 {
 		return false
 	}
-	// All of it before the offer is accepted: from then on the call is the submitter's,
-	// who may be at it already.
-	l.own = ownCall{l, t}
-	t.plain, t.own = true, true
 	t.began, t.doneAt = 0, 0
 	s := &t.op.SQE
 	t.call = worker.Call{
 		Op: callOp(s), Fd: t.file.fd, Off: s.Off, Buf: s.Buf, Bufs: s.Bufs,
 		ID: t.op.Slot(), Disk: stat.Type == aio.TypeDisk,
 	}
+	t.plain, t.own = true, true
+	l.own = ownCall{l, t}
+	// Publishes all of that to whoever makes the call, who may begin at once.
 	if c != nil && !c.offer.accept(&l.own) {
 		l.endOwn(t)
-		t.call = worker.Call{}
 		return false
 	}
 	l.direct.Add(1)

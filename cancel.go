@@ -74,10 +74,9 @@ func (r *Ring) CancelSync(ctx context.Context, sqe SQE) (int, error) {
 	r.cq.turning.Add(1)
 	defer r.cq.turning.Add(-1)
 	for {
-		remains := false
 		seen := r.cq.turned.Load()
 		r.owner.Lock()
-		remains = !c.Over() || r.eng.Remains(c)
+		remains := !c.Over() || r.eng.Remains(c)
 		r.owner.Unlock()
 		r.drive()
 		if !remains || r.closed.Load() {

@@ -18,6 +18,9 @@ import (
 	"github.com/aioring/aioring/ring"
 )
 
+// tiedFlags are the set-up flags that tie a ring to a thread.
+const tiedFlags = SetupSingleIssuer | SetupDeferTaskrun
+
 // uringLower is Linux's io_uring below the engine. Links, drains and what else an
 // SQE's flags ask for are the kernel's business, and so are its refusals.
 //
@@ -49,6 +52,8 @@ type uringLower struct {
 	entries []uring.SQE // the kernel's queue
 	mask    uint32      // of indexes in it
 	closed  bool        // written by who owns both sides
+
+	provided [][]byte // buffers given to the kernel, which may write to them until close
 
 	before    *engine.Op // the last entry, if it has a link flag
 	undrained bool       // an entry that skips its CQE was seen: the kernel would drain no more
@@ -98,8 +103,9 @@ const (
 
 // kernelArgs are what an operation's entry points to.
 type kernelArgs struct {
-	vector []uring.Iovec
-	time   uring.Timespec
+	vector  []uring.Iovec
+	time    uring.Timespec
+	message unix.Msghdr
 }
 
 // argsOf is where they are.
@@ -154,7 +160,7 @@ func (l *uringLower) prepareQueues() error {
 		return fmt.Errorf("io_uring probe: %w", err)
 	}
 	for op := range l.can {
-		l.can[op] = engine.Supported(Opcode(op)) && probe.Supports(uint8(op))
+		l.can[op] = op < len(shapes) && probe.Supports(uint8(op))
 	}
 	for _, op := range l.ring.opts.lacks {
 		l.can[op] = false
@@ -213,12 +219,24 @@ func (l *uringLower) push(op *engine.Op, n int) ring.Status {
 	return ring.OK
 }
 
+// timed reports whether an operation's Time is one.
+func timed(op Opcode) bool { return op == OpTimeout || op == OpTimeoutRemove || op == OpLinkTimeout }
+
+// ruled reports whether an operation's entry is for the engine's owner to write.
+func ruled(op Opcode) bool {
+	switch op {
+	case OpTimeout, OpTimeoutRemove, OpAsyncCancel, OpLinkTimeout, OpPollRemove, OpProvideBuffers:
+		return true
+	}
+	return false
+}
+
 // plain reports whether the operations from this one on can be written as entries
 // by anybody: they have no flags, name no other operation, and nobody waits for them
 // who may give up.
 func plain(op *engine.Op) bool {
 	for ; op != nil; op = op.Next() {
-		if s := &op.SQE; s.Flags != 0 || s.Opcode >= OpTimeout && s.Opcode <= OpLinkTimeout || s.Owned() {
+		if s := &op.SQE; s.Flags != 0 || ruled(s.Opcode) || s.Owned() {
 			return false
 		}
 	}
@@ -232,7 +250,7 @@ func (l *uringLower) fill(k *uring.SQE, op *engine.Op, serial uint32) {
 	token := uint64(serial%serials)<<32 | uint64(op.Slot())
 	op.Token = token
 	opcode := uint8(s.Opcode)
-	addr, length := s.Addr, s.Len
+	addr, length, shaped := s.Addr, s.Len, false
 	// What the addresses point to stays: the operation has it until its CQE.
 	switch s.Opcode {
 	case OpRead, OpWrite:
@@ -240,25 +258,34 @@ func (l *uringLower) fill(k *uring.SQE, op *engine.Op, serial uint32) {
 		length = uint32(min(len(s.Buf), MaxTransfer))
 	case OpReadv, OpWritev:
 		addr, length = vector(op)
+	case OpNop, OpFsync, OpTimeout, OpTimeoutRemove, OpAsyncCancel, OpLinkTimeout:
+	default:
+		shaped = l.can[opcode]
 	}
 	if !l.can[opcode] {
 		opcode = noOpcode // the kernel itself refuses it, with all that follows
 	}
 	// Field by field: a literal is built elsewhere first, and its copying waits for
 	// the small stores.
-	k.Opcode, k.Flags, k.IOPrio = opcode, s.Flags, 0
+	k.Opcode, k.Flags, k.IOPrio = opcode, s.Flags, s.IOPrio
 	k.Fd = s.Fd
 	k.Off, k.Addr, k.Len = uint64(s.Off), addr, length
 	k.OpFlags, k.UserData = s.OpFlags, token
 	k.BufIndex, k.Personality, k.FileIndex = 0, 0, 0
 	k.Addr3, k.Pad = 0, 0
+	if s.Time != 0 && !timed(s.Opcode) {
+		k.BufIndex, k.Personality, k.FileIndex = s.Rest()
+	}
+	if shaped && !l.shaped(k, op) {
+		k.Opcode = noOpcode
+	}
 }
 
 // fillOwn is fill by the engine's owner, of any operation.
 func (l *uringLower) fillOwn(k *uring.SQE, op *engine.Op, serial uint32) {
 	s := &op.SQE
 	l.fill(k, op, serial)
-	if s.Opcode >= OpTimeout && s.Opcode <= OpLinkTimeout && k.Opcode != noOpcode {
+	if ruled(s.Opcode) && k.Opcode != noOpcode {
 		l.fillRule(k, op)
 	}
 	if s.Flags != 0 || l.before != nil {
@@ -558,8 +585,8 @@ func (l *uringLower) find(c *uring.CQE) *engine.Op {
 		l.answered(c)
 		return nil
 	}
-	op := l.ring.eng.Op(slot)
-	if op.Token != c.UserData {
+	op := l.ring.eng.Find(slot)
+	if op == nil || op.Token != c.UserData { // another ring may send what it likes
 		l.stale.Add(1)
 		return nil
 	}
@@ -572,8 +599,8 @@ func (l *uringLower) concerns(c *uring.CQE) bool {
 	if c.UserData&(request|proxy) != 0 || c.Flags&CQEMore != 0 {
 		return true
 	}
-	op := l.ring.eng.Op(uint32(c.UserData))
-	return op.Token == c.UserData && !op.Plain()
+	op := l.ring.eng.Find(uint32(c.UserData))
+	return op == nil || op.Token == c.UserData && !op.Plain()
 }
 
 func (l *uringLower) has() bool {
@@ -612,8 +639,8 @@ func (l *uringLower) reap(woken wakeList, owner bool) (_ wakeList, n uint64) {
 		for i := range cqes {
 			c := &cqes[i]
 			// As a rule nothing depends on it, and there is room.
-			op := eng.Op(uint32(c.UserData))
-			if op.Token == c.UserData && op.Owner == nil && tail != end && op.Plain() && c.UserData&proxy == 0 && c.Flags&CQEMore == 0 {
+			op := eng.Find(uint32(c.UserData))
+			if op != nil && op.Token == c.UserData && op.Owner == nil && tail != end && op.Plain() && c.UserData&proxy == 0 && c.Flags&CQEMore == 0 {
 				n++
 				op.Token = 0
 				eng.RetirePlain(op)
@@ -632,9 +659,10 @@ func (l *uringLower) reap(woken wakeList, owner bool) (_ wakeList, n uint64) {
 				continue
 			}
 			any = true
-			op.CQE.UserData, op.CQE.Res, op.CQE.Flags = op.SQE.UserData, c.Res, c.Flags
-			if c.Res <= -512 {
-				op.CQE.Res = uring.Result(c.Res)
+			if c.Flags&uring.CQENotif != 0 && op.Owner != nil {
+				op.CQE.Flags &^= CQEMore // the result came before
+			} else {
+				op.CQE.UserData, op.CQE.Res, op.CQE.Flags = op.SQE.UserData, uring.Result(c.Res), c.Flags
 			}
 			if op.CQE.Flags&CQEMore != 0 {
 				if op.Owner != nil {

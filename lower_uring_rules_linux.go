@@ -61,6 +61,8 @@ func (l *uringLower) fillRule(k *uring.SQE, op *engine.Op) {
 			kind = OpLinkTimeout
 		}
 		k.Addr, _ = l.target(op, func(o *engine.Op) bool { return o.SQE.Opcode == kind })
+	case OpPollRemove:
+		k.Addr, _ = l.target(op, func(o *engine.Op) bool { return o.SQE.Opcode == OpPollAdd })
 	case OpAsyncCancel:
 		if !engine.ByUserData(s) {
 			return
@@ -158,7 +160,8 @@ func (l *uringLower) serve() {
 
 // answered takes the answer to a cancellation of ours. completionQueue.mu is held.
 func (l *uringLower) answered(c *uring.CQE) {
-	if token := c.UserData &^ request; c.Res < 0 && l.ring.eng.Op(uint32(token)).Token == token {
+	token := c.UserData &^ request
+	if op := l.ring.eng.Find(uint32(token)); c.Res < 0 && op != nil && op.Token == token {
 		l.miss(token)
 	}
 }

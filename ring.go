@@ -246,10 +246,8 @@ func (r *Ring) accept(sqe *SQE, now int64) (ok bool) {
 
 // end asks for the end of one operation. The owner calls it.
 func (r *Ring) end(op *engine.Op) {
-	if r.direct != nil { // it is not the engine's
-		r.low.cancel(op)
-	} else if r.eng.End(op) {
-		r.low.cancel(op)
+	if r.direct != nil || r.eng.End(op) { // where the kernel is a ring it is not the engine's
+		_ = r.low.cancel(op) // how it ends will show
 	}
 }
 
@@ -552,7 +550,7 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 		if r.direct != nil {
 			r.direct.quiesce()
 		}
-		r.each(func(op *engine.Op) { r.low.cancel(op) })
+		r.each(func(op *engine.Op) { _ = r.low.cancel(op) })
 		r.low.settle()
 	})
 	if err := r.awaitQuiet(ctx); err != nil {

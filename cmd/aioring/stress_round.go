@@ -209,10 +209,10 @@ func (r *round) use() {
 			r.ended.Store(true)
 			if r.ending == cut {
 				if err := r.ring.Close(); err != nil {
-					r.s.fail(fmt.Errorf("from Close: %w", err))
+					r.s.fail(fmt.Errorf("a Close: %w", err))
 				}
 			} else if err := r.ring.Shutdown(context.Background()); err != nil {
-				r.s.fail(fmt.Errorf("from Shutdown: %w", err))
+				r.s.fail(fmt.Errorf("a Shutdown: %w", err))
 			}
 		})
 	}
@@ -233,7 +233,7 @@ func (r *round) use() {
 func (r *round) close() error {
 	err := r.ring.Close()
 	if err != nil {
-		return fmt.Errorf("from Close: %w", err)
+		return fmt.Errorf("a Close: %w", err)
 	}
 	if r.s.failed() {
 		return nil
@@ -810,7 +810,7 @@ func (r *round) reap(ctx context.Context, byIterator bool) {
 		cqe, err := r.ring.Wait(ctx)
 		if err != nil {
 			if ctx.Err() == nil && !(errors.Is(err, aioring.ErrClosed) && r.ended.Load()) {
-				r.s.fail(fmt.Errorf("from Wait: %w", err))
+				r.s.fail(fmt.Errorf("a Wait: %w", err))
 			}
 			return
 		}
@@ -955,7 +955,7 @@ func (r *round) port(rng *rand.Rand) {
 		filled = filled[n:]
 		if err != nil && !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR) {
 			if !(errors.Is(err, aioring.ErrClosed) && r.ended.Load()) {
-				r.s.fail(fmt.Errorf("from Submit: %w", err))
+				r.s.fail(fmt.Errorf("a Submit: %w", err))
 				return
 			}
 			if r.ending == cut {

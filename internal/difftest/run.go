@@ -43,11 +43,11 @@ func NewPlace(dir string) (*Place, error) {
 }
 
 // Close closes the files.
-func (p *Place) Close() {
-	for _, f := range p.files {
+func (at *Place) Close() {
+	for _, f := range at.files {
 		f.Close()
 	}
-	p.sealed.Close()
+	at.sealed.Close()
 }
 
 // Options are what a program's ring is made with, besides its kernel.
@@ -199,7 +199,7 @@ func (r *runner) step(s *Step) error {
 // closeDups closes the descriptors of operations that were submitted.
 func (r *runner) closeDups() {
 	for _, fd := range r.dups {
-		unix.Close(fd)
+		_ = unix.Close(fd)
 	}
 	r.dups = r.dups[:0]
 }
@@ -272,7 +272,7 @@ func (r *runner) pipe(i, end int) int {
 // shut closes one end of a pipe, if it is open.
 func (r *runner) shut(i, end int) {
 	if fd := &r.pipes[i][end]; *fd >= 0 {
-		unix.Close(*fd)
+		_ = unix.Close(*fd)
 		*fd = -2
 	}
 }

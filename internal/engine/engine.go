@@ -499,6 +499,16 @@ func (e *Engine) Op(slot uint32) *Op {
 	return &e.chunks[slot/chunkSize].Load()[slot%chunkSize]
 }
 
+// Find is Op for a number that may be nobody's slot: nil.
+func (e *Engine) Find(slot uint32) *Op {
+	if i := slot / chunkSize; i < uint32(len(e.chunks)) {
+		if c := e.chunks[i].Load(); c != nil {
+			return &c[slot%chunkSize]
+		}
+	}
+	return nil
+}
+
 // take finds a free operation. Reserve has made sure that there is one.
 func (e *Engine) take() *Op {
 	if e.vacant == nil {
