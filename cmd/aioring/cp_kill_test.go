@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-var kills = flag.Int("kills", 6, "how often TestCopyKilled kills a copy, on each kernel")
+var kills = flag.Int("kills", 2, "how often TestCopyKilled kills a copy, on each kernel")
 
 // A copy is killed at random. What has a file's name then is that file, old or new, to
 // the last byte; what has ended well is all there; and another copy brings the rest.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -79,6 +80,10 @@ func (c *stressCommand) stress(stdout, stderr io.Writer) int {
 func (c *stressCommand) stressOn(stdout, stderr io.Writer, wrap func(*sim.Kernel) aio.Kernel) int {
 	s := &stress{cmd: c, kernel: c.Kernel, depth: c.Depth, began: time.Now(), wrap: wrap}
 	s.history.began, s.buffers.direct = s.began, c.Direct
+	// What the library says of kernels that refuse is said of faults here.
+	said := slog.Default()
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	defer slog.SetDefault(said)
 	if err := s.prepare(); err != nil {
 		fmt.Fprintf(stderr, "aioring: stress: %v\n", err)
 		var usage usageError

@@ -19,7 +19,7 @@ import (
 	"github.com/aioring/aioring/examples/kvlog"
 )
 
-var kills = flag.Int("kills", 8, "how often TestKilled kills the store")
+var kills = flag.Int("kills", 4, "how often TestKilled kills the store")
 
 const writers = 4
 
