@@ -28,17 +28,18 @@ func (l *kernelLower) startOwn(t *task, stat aio.FileStat) bool {
 	if l.hold(t) != 0 {
 		return false
 	}
-	l.own = ownCall{l, t}
-	if c != nil && !c.offer.accept(&l.own) {
-		l.own.task = nil
-		return false
-	}
-	t.plain, t.own = true, true
 	t.began, t.doneAt = 0, 0
 	s := &t.op.SQE
 	t.call = worker.Call{
 		Op: callOp(s), Fd: t.file.fd, Off: s.Off, Buf: s.Buf, Bufs: s.Bufs,
 		ID: t.op.Slot(), Disk: stat.Type == aio.TypeDisk,
+	}
+	t.plain, t.own = true, true
+	l.own = ownCall{l, t}
+	// Publishes all of that to whoever makes the call, who may begin at once.
+	if c != nil && !c.offer.accept(&l.own) {
+		l.endOwn(t)
+		return false
 	}
 	l.direct.Add(1)
 	if c == nil {

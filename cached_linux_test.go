@@ -16,11 +16,17 @@ import (
 func TestCachedReadsEndInTheSubmission(t *testing.T) {
 	const size = 8192
 	f, want := tempFile(t, 0), pattern(size, 1)
+	if _, err := unix.Preadv2(int(f.Fd()), [][]byte{make([]byte, 1)}, 0, unix.RWF_NOWAIT); err != nil {
+		// Not on this file system. Memory is as good.
+		memory, err := unix.MemfdCreate("memory", unix.MFD_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f = os.NewFile(uintptr(memory), "memory")
+		defer f.Close()
+	}
 	if _, err := f.Write(want); err != nil {
 		t.Fatal(err)
-	}
-	if _, err := unix.Preadv2(int(f.Fd()), [][]byte{make([]byte, 1)}, 0, unix.RWF_NOWAIT); err != nil {
-		t.Skip("preadv2 with RWF_NOWAIT: ", err)
 	}
 	fd, buf := int(f.Fd()), make([]byte, size)
 	long := make([]byte, 1<<20)

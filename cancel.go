@@ -71,13 +71,12 @@ func (r *Ring) CancelSync(ctx context.Context, sqe SQE) (int, error) {
 		return 0, syscall.EBADF
 	}
 	// Counted first: whose turn ends the last of it sees that somebody waits.
-	r.cq.pushing.Add(1)
-	defer r.cq.pushing.Add(-1)
+	r.cq.turning.Add(1)
+	defer r.cq.turning.Add(-1)
 	for {
-		remains := false
-		seen := r.cq.room.Load()
+		seen := r.cq.turned.Load()
 		r.owner.Lock()
-		remains = !c.Over() || r.eng.Remains(c)
+		remains := !c.Over() || r.eng.Remains(c)
 		r.owner.Unlock()
 		r.drive()
 		if !remains || r.closed.Load() {

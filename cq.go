@@ -61,8 +61,10 @@ type completionQueue struct {
 	pushers    waiterList // wait for room to push
 	turns      waiterList // wait for a turn of the engine
 
-	room    atomic.Uint64 // counts the times that room was made, and turns of the engine
+	room    atomic.Uint64 // counts the times that room was made
 	pushing atomic.Int64  // those who wait for it
+	turned  atomic.Uint64 // counts the turns of the engine,
+	turning atomic.Int64  // while somebody waits for one
 }
 
 func (q *completionQueue) init(entries int, first uint32, eng *engine.Engine) {
@@ -122,11 +124,19 @@ func (q *completionQueue) postMore(op *engine.Op) bool {
 	return true
 }
 
-// put fills the cell of position t.
+// put fills the cell of position t with the CQE of op.
 func (q *completionQueue) put(t uint64, op *engine.Op) {
+	q.putResult(t, op, op.CQE.Res, op.CQE.Flags)
+}
+
+// putResult is put of a CQE that op does not have yet.
+func (q *completionQueue) putResult(t uint64, op *engine.Op, res int32, flags uint32) {
 	c := &q.cells[t&q.mask]
-	c.UserData, c.Res, c.Flags = op.CQE.UserData, op.CQE.Res, op.CQE.Flags
-	c.event.of, c.event.word = &q.place, t+1
+	c.UserData, c.Res, c.Flags = op.SQE.UserData, res, flags
+	if c.event.of == nil { // as a rule it is what it was
+		c.event.of = &q.place
+	}
+	c.event.word = t + 1
 	q.ops[t&q.mask] = op
 }
 
@@ -201,10 +211,8 @@ func (q *completionQueue) free() {
 	var done engine.Released
 	at, head := q.freed.Load(), q.head.Load()
 	for ; at != head; at++ {
-		op := &q.ops[at&q.mask]
-		if *op != nil { // else it goes on
-			done.Add(*op)
-			*op = nil
+		if op := q.ops[at&q.mask]; op != nil { // else it goes on
+			done.Add(op)
 		}
 	}
 	q.eng.Release(&done)
@@ -259,6 +267,8 @@ func (r *Ring) PeekBatchCQE(cqes []*CQE) int {
 	r.cq.refill()
 	if r.cq.ready() == 0 {
 		r.look()
+	} else if r.cq.ready() < uint64(len(cqes)) {
+		r.fetch()
 	}
 	head := r.cq.head.Load()
 	n := min(len(cqes), int(r.cq.tail.Load()-head))
@@ -306,13 +316,6 @@ func (r *Ring) CQReady() int {
 func (r *Ring) CQHasOverflow() bool {
 	r.fetch()
 	return r.cq.overflowed.Load()
-}
-
-// fetch takes over what a kernel with a queue of its own has there.
-func (r *Ring) fetch() {
-	if r.direct != nil {
-		r.glance()
-	}
 }
 
 // Wait waits for a CQE, consumes it and returns it. Any number of goroutines may

@@ -5,6 +5,7 @@ package aioring
 import (
 	"github.com/aioring/aioring/aio"
 	"github.com/aioring/aioring/batch"
+	"github.com/aioring/aioring/internal/worker"
 )
 
 // descriptors are the calls on descriptor numbers that deciding about files
@@ -44,7 +45,7 @@ type knownFile struct {
 	errno aio.Errno
 	held  *heldFile
 
-	asked, direct bool // whether reads go past the page cache, once asked for
+	pages worker.Pages // where what is read is
 
 	file *batch.File // what the batch knows of it
 	// appends: writes through this number go to the end; once asked for.

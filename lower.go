@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/aioring/aioring/internal/engine"
+	"github.com/aioring/aioring/ring"
 )
 
 // lower is what is below the engine: it runs released operations and brings
@@ -57,21 +58,42 @@ type lower interface {
 }
 
 // direct is a lower that is a ring itself, with io_uring's rules its own. Nothing
-// is released to it by the engine, which only knows what is alive. All but block,
-// alert, cancelSync, features and supports belong to the engine's owner.
+// is released to it by the engine, which only knows what is alive.
 type direct interface {
 	lower
 
-	// takePushed hands down up to so many of the SQEs pushed, and chains whole.
+	// push publishes n operations, from this one on, that were lent and filled, for
+	// takePushed: all of them or none. Anybody calls it, and the next three.
+	push(op *engine.Op, n int) ring.Status
+	// roomy reports whether so much of that was taken that those who wait for room
+	// should try again.
+	roomy() bool
+	// untaken reports whether there is something left that was pushed, or is being
+	// pushed.
+	untaken() bool
+	// stop ends the intake.
+	stop()
+	// takePushed hands down up to so many of the SQEs pushed, and chains whole. The
+	// engine's owner calls it, and the next four.
 	takePushed(sqes int)
 	// acceptOwn hands down the private entries, up to a bad one.
 	acceptOwn() (n int, stopped bool, err error)
-	// has reports whether reap would find something.
+	// quiesce takes what is still being pushed after stop. The engine takes no more.
+	quiesce()
+	// has reports whether reap would find something, and crowded whether the owner
+	// should not leave that to others.
 	has() bool
-	// reap delivers what the kernel has completed and returns how much that was,
-	// and woken with those added who wait for it. completionQueue.mu is held.
-	reap(woken wakeList) (wakeList, uint64)
+	crowded() bool
 
+	// reap delivers what the kernel has completed and returns how much that was,
+	// and woken with those added who wait for it: up to the first that takes the
+	// engine's owner, if the caller is not. completionQueue.mu is held.
+	reap(woken wakeList, owner bool) (wakeList, uint64)
+	// ruled reports whether there is such a one. Anybody calls it.
+	ruled() bool
+	// busy reports whether somebody is submitting, so that completions may come
+	// soon. Anybody calls it.
+	busy() bool
 	// block sleeps in the kernel, with its thread, until w is fired or has what it
 	// needs, or anything else ends the sleep. The harvester calls it.
 	block(w *waiter)
@@ -80,7 +102,7 @@ type direct interface {
 	alert()
 	// cancelSync is Ring.CancelSync. Anybody calls it.
 	cancelSync(ctx context.Context, sqe *SQE) (int, error)
-	// features are the kernel's, and can says whether it has an operation.
+	// features are the kernel's, and supports says whether it has an operation.
 	features() Features
 	supports(op Opcode) bool
 	// adopt ties the ring to the calling goroutine's thread, for ever.

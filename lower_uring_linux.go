@@ -15,49 +15,69 @@ import (
 
 	"github.com/aioring/aioring/internal/engine"
 	"github.com/aioring/aioring/internal/uring"
+	"github.com/aioring/aioring/ring"
 )
 
-// uringLower is Linux's io_uring below the engine. Operations are written into the
-// kernel's own submission queue; links, drains and what else an SQE's flags ask
-// for are the kernel's business, and so are its refusals.
+// tiedFlags are the set-up flags that tie a ring to a thread.
+const tiedFlags = SetupSingleIssuer | SetupDeferTaskrun
+
+// uringLower is Linux's io_uring below the engine. Links, drains and what else an
+// SQE's flags ask for are the kernel's business, and so are its refusals.
 //
-// The engine's owner submits, and takes completions from the kernel's queue to the
-// ring's; the harvester only looks whether some are there, and waits for them. It
-// waits in one of two ways: a waiter that cannot be called off blocks in
-// io_uring_enter with its thread, the ring's own harvester reads an eventfd by way
-// of Go's poller, without one.
+// The two sides of the kernel's ring have two owners. The engine's owner submits:
+// it writes private entries into the kernel's queue, and copies there what was
+// pushed, which the pushers have written as the kernel's entries already if it has
+// no flags. Whoever holds completionQueue.mu takes completions from the kernel's
+// queue to the ring's: as a rule the one who wants them, while another is in the
+// kernel to submit. Those whose end concerns other operations are the engine's
+// owner's, who then holds both.
+//
+// The harvester only looks whether some are there, and waits for them. It waits in
+// one of two ways: a waiter that cannot be called off blocks in io_uring_enter with
+// its thread, the ring's own harvester reads an eventfd by way of Go's poller,
+// without one.
 type uringLower struct {
 	ring *Ring
 	u    *uring.Ring
 	can  [256]bool // opcodes that an SQE can describe and the kernel has
 
-	serial  uint32          // of tokens
-	chain   uint32          // entries at the end of the queue that are a chain not complete
-	drained bool            // a drain was submitted: a cancellation there may have to wait
-	entries []uring.SQE     // the kernel's queue
-	mask    uint32          // of indexes in it
-	vectors [][]uring.Iovec // beside it
-	times   []uring.Timespec
-	closed  bool
+	// queue has what was pushed: the kernel's entries, or, with look in the token, just
+	// the slot of an operation that the engine's owner is to look at.
+	queue  *ring.MPSC[uring.SQE]
+	serial atomic.Uint32 // of tokens
+
+	chain   uint32      // entries at the end of the kernel's queue that are a chain not complete
+	stuck   bool        // the kernel has taken nothing, the last time
+	drained bool        // a drain was submitted: a cancellation there may have to wait
+	entries []uring.SQE // the kernel's queue
+	mask    uint32      // of indexes in it
+	closed  bool        // written by who owns both sides
+
+	provided [][]byte // buffers given to the kernel, which may write to them until close
 
 	before    *engine.Op // the last entry, if it has a link flag
 	undrained bool       // an entry that skips its CQE was seen: the kernel would drain no more
 	seeks     []*engine.Op
 	missed    []uint64 // tokens of what is to end and was not found: see again
 	tries     int
-	progress  bool        // something has ended since it was looked for
+	missing   atomic.Bool // there are some
+	progress  atomic.Bool // something has ended since it was looked for
 	ticking   bool        // a timer runs,
 	due       atomic.Bool // and it is time to look
 	asks      []*syncCancel
 	syncs     atomic.Int32 // whether the kernel has io_uring_register_sync_cancel: 0 nobody knows
 
 	// issuer is the thread that alone may enter the kernel, 0 if any may. What
-	// others submit or cancel is left for it in unsent and cancels; in unsent is also
-	// what found the queue full.
+	// others submit or cancel is left for it.
 	issuer   int
-	unsent   []*engine.Op
 	cancels  []uint64
 	stripped SetupFlags
+
+	// entering is the time at which the engine's owner began to submit, so that
+	// completions may come soon; 0 when it does not.
+	entering atomic.Int64
+	// rules says that completions wait for the engine's owner.
+	rules atomic.Bool
 
 	// tid is the thread of the waiter that blocks in the kernel, or is about to;
 	// 0 when there is none. several says that it waits for more than one
@@ -71,9 +91,32 @@ type uringLower struct {
 	enters, polls, sleeps, wakes, stale, lost atomic.Uint64
 }
 
-// serials is how many tokens of one slot there are: the bits above are proxy and
-// request.
-const serials = 1 << 30
+// A token is the user data of the kernel's entries: the operation's slot, and a serial
+// number in the 29 bits from 32 on.
+const (
+	// look says that the engine's owner is to look at an operation that was pushed, and
+	// to write its entry.
+	look = 1 << 61
+
+	serials = 1 << 29
+)
+
+// kernelArgs are what an operation's entry points to.
+type kernelArgs struct {
+	vector  []uring.Iovec
+	time    uring.Timespec
+	message unix.Msghdr
+}
+
+// argsOf is where they are.
+func argsOf(op *engine.Op) *kernelArgs {
+	args, _ := op.Args.(*kernelArgs)
+	if args == nil {
+		args = new(kernelArgs)
+		op.Args = args
+	}
+	return args
+}
 
 // openURing makes the ring's io_uring.
 func openURing(r *Ring) (lower, error) {
@@ -111,14 +154,13 @@ const sqThreadIdle = 2
 
 func (l *uringLower) prepareQueues() error {
 	l.entries, l.mask = l.u.Entries(), l.u.SQEntries()-1
-	l.vectors = make([][]uring.Iovec, l.u.SQEntries())
-	l.times = make([]uring.Timespec, l.u.SQEntries())
+	l.queue = ring.NewMPSC[uring.SQE](int(l.u.SQEntries()))
 	probe, err := l.u.Probe()
 	if err != nil {
 		return fmt.Errorf("io_uring probe: %w", err)
 	}
 	for op := range l.can {
-		l.can[op] = engine.Supported(Opcode(op)) && probe.Supports(uint8(op))
+		l.can[op] = op < len(shapes) && probe.Supports(uint8(op))
 	}
 	for _, op := range l.ring.opts.lacks {
 		l.can[op] = false
@@ -137,46 +179,114 @@ func (l *uringLower) prepareQueues() error {
 
 func (l *uringLower) name() string { return KernelURing }
 
-// prepare writes an operation into the kernel's queue. false: the queue is full.
-func (l *uringLower) prepare(op *engine.Op) bool {
-	at := l.u.Next()
-	k := l.u.NextSQE()
-	if k == nil {
-		return false
+// push writes operations as the kernel's entries where the engine's owner finds
+// them: this work is the pushers', and little crosses to the owner's processor.
+func (l *uringLower) push(op *engine.Op, n int) ring.Status {
+	if n > len(l.entries) {
+		return ring.TooBig // it may be a chain, which the kernel must get as a whole
 	}
-	l.fill(k, at, op)
+	to, status := l.queue.Claim(n)
+	if status != ring.OK {
+		return status
+	}
+	now := l.entering.Load() // a clock would be half the cost of a small push
+	if now == 0 {
+		now = l.ring.now()
+	}
+	serial := l.serial.Add(uint32(n))
+	looked := !plain(op)
+	for k := to.Low; op != nil; k = k[1:] {
+		if len(k) == 0 {
+			k = to.High
+		}
+		next := op.Unlink()
+		l.ring.eng.Admit(op, op.SQE.Bytes(), now)
+		if looked {
+			if c, _ := op.Owner.(*call); c != nil {
+				c.op = op
+			}
+			op.Token = 0
+			k[0].UserData = look | uint64(op.Slot())
+		} else {
+			l.fill(&k[0], op, serial)
+			serial++
+		}
+		op = next
+	}
+	l.ring.eng.Admitted(n) // before they can leave the queue: see quiet
+	to.Publish()
+	l.ring.eng.Filled()
+	return ring.OK
+}
+
+// timed reports whether an operation's Time is one.
+func timed(op Opcode) bool { return op == OpTimeout || op == OpTimeoutRemove || op == OpLinkTimeout }
+
+// ruled reports whether an operation's entry is for the engine's owner to write.
+func ruled(op Opcode) bool {
+	switch op {
+	case OpTimeout, OpTimeoutRemove, OpAsyncCancel, OpLinkTimeout, OpPollRemove, OpProvideBuffers:
+		return true
+	}
+	return false
+}
+
+// plain reports whether the operations from this one on can be written as entries
+// by anybody: they have no flags, name no other operation, and nobody waits for them
+// who may give up.
+func plain(op *engine.Op) bool {
+	for ; op != nil; op = op.Next() {
+		if s := &op.SQE; s.Flags != 0 || ruled(s.Opcode) || s.Owned() {
+			return false
+		}
+	}
 	return true
 }
 
-// fill writes the entry of index at.
-func (l *uringLower) fill(k *uring.SQE, at uint32, op *engine.Op) {
+// fill writes the kernel's entry of an operation: but for its flags and what rule
+// adds.
+func (l *uringLower) fill(k *uring.SQE, op *engine.Op, serial uint32) {
 	s := &op.SQE
-	l.serial = (l.serial + 1) % serials
-	token := uint64(l.serial)<<32 | uint64(op.Slot())
+	token := uint64(serial%serials)<<32 | uint64(op.Slot())
 	op.Token = token
 	opcode := uint8(s.Opcode)
-	addr, length := s.Addr, s.Len
+	addr, length, shaped := s.Addr, s.Len, false
 	// What the addresses point to stays: the operation has it until its CQE.
 	switch s.Opcode {
 	case OpRead, OpWrite:
 		addr = uring.Address(s.Buf)
 		length = uint32(min(len(s.Buf), MaxTransfer))
 	case OpReadv, OpWritev:
-		addr, length = l.vector(s.Bufs, at)
+		addr, length = vector(op)
+	case OpNop, OpFsync, OpTimeout, OpTimeoutRemove, OpAsyncCancel, OpLinkTimeout:
+	default:
+		shaped = l.can[opcode]
 	}
 	if !l.can[opcode] {
 		opcode = noOpcode // the kernel itself refuses it, with all that follows
 	}
 	// Field by field: a literal is built elsewhere first, and its copying waits for
 	// the small stores.
-	k.Opcode, k.Flags, k.IOPrio = opcode, s.Flags, 0
+	k.Opcode, k.Flags, k.IOPrio = opcode, s.Flags, s.IOPrio
 	k.Fd = s.Fd
 	k.Off, k.Addr, k.Len = uint64(s.Off), addr, length
 	k.OpFlags, k.UserData = s.OpFlags, token
 	k.BufIndex, k.Personality, k.FileIndex = 0, 0, 0
 	k.Addr3, k.Pad = 0, 0
-	if s.Opcode >= OpTimeout && s.Opcode <= OpLinkTimeout && opcode != noOpcode {
-		l.fillRule(k, at, op)
+	if s.Time != 0 && !timed(s.Opcode) {
+		k.BufIndex, k.Personality, k.FileIndex = s.Rest()
+	}
+	if shaped && !l.shaped(k, op) {
+		k.Opcode = noOpcode
+	}
+}
+
+// fillOwn is fill by the engine's owner, of any operation.
+func (l *uringLower) fillOwn(k *uring.SQE, op *engine.Op, serial uint32) {
+	s := &op.SQE
+	l.fill(k, op, serial)
+	if ruled(s.Opcode) && k.Opcode != noOpcode {
+		l.fillRule(k, op)
 	}
 	if s.Flags != 0 || l.before != nil {
 		l.flags(k, op)
@@ -186,14 +296,15 @@ func (l *uringLower) fill(k *uring.SQE, at uint32, op *engine.Op) {
 // noOpcode is one that no kernel has.
 const noOpcode = 255
 
-// vector describes buffers to the kernel, which reads the description when it
-// takes the entry. More than are allowed are refused by it unread.
-func (l *uringLower) vector(bufs [][]byte, at uint32) (addr uint64, n uint32) {
+// vector describes an operation's buffers to the kernel, which reads the description
+// when it takes the entry. More than are allowed are refused by it unread.
+func vector(op *engine.Op) (addr uint64, n uint32) {
+	bufs := op.SQE.Bufs
 	if len(bufs) > engine.MaxVectors {
 		return 0, uint32(len(bufs))
 	}
-	place := &l.vectors[at&uint32(len(l.vectors)-1)]
-	*place, addr = uring.Vectors(*place, bufs)
+	args := argsOf(op)
+	args.vector, addr = uring.Vectors(args.vector, bufs)
 	return addr, uint32(len(bufs))
 }
 
@@ -215,75 +326,50 @@ func (l *uringLower) mayEnter() bool {
 	return false
 }
 
-// push writes an operation that is running into the queue, flushing it when it is
-// full.
-func (l *uringLower) push(op *engine.Op) {
-	if l.mayEnter() && len(l.unsent) == 0 {
-		if l.prepare(op) {
-			l.count(op.SQE.Flags)
-			return
-		}
-		l.flush()
-	}
-	l.unsent = append(l.unsent, op)
-}
+func (l *uringLower) flush() { l.enterAll() }
 
-// count follows chains: one must not be cut by an io_uring_enter.
-func (l *uringLower) count(flags uint8) {
-	if flags&linkFlags != 0 {
-		l.chain++
-	} else {
-		l.chain = 0
-	}
-}
-
-// flush gives the kernel all there is but a chain that is not complete.
-func (l *uringLower) flush() {
+// enterAll gives the kernel all there is but a chain that is not complete, and
+// reports whether it took something.
+func (l *uringLower) enterAll() bool {
 	if !l.mayEnter() {
-		return
+		return false
 	}
-	for {
-		l.resend()
-		n := l.u.Pending()
-		if l.sqpoll() {
-			n = l.u.Unpublished()
+	for progress := false; ; progress = true {
+		// A request in the midst of a chain would be a part of it.
+		for len(l.cancels) > 0 && l.chain == 0 && l.cancelToken(l.cancels[0]) {
+			l.cancels = slices.Delete(l.cancels, 0, 1)
 		}
-		if n -= l.chain; n == 0 {
-			if len(l.unsent)+len(l.cancels) > 0 && l.sqpoll() && l.u.WaitSQ() == 0 {
+		n := l.pending() - l.chain
+		if n == 0 {
+			if len(l.cancels) > 0 && l.sqpoll() && l.u.WaitSQ() == 0 {
 				continue // the kernel's thread is behind
 			}
-			return
+			return progress
 		}
-		if got, errno := l.enter(n); got == 0 && !l.absorb(errno) {
-			return
+		got, errno := l.enter(n, l.ring.now())
+		if l.stuck = got == 0; l.stuck && !l.absorb(errno) {
+			return progress
 		}
 	}
 }
 
-// resend writes into the queue what found it full, and what was left for this
-// thread.
-func (l *uringLower) resend() {
-	for i, op := range l.unsent {
-		if !l.prepare(op) {
-			l.unsent = slices.Delete(l.unsent, 0, i)
-			return
-		}
-		l.count(op.SQE.Flags)
+// pending is how many entries in the kernel's queue wait for an enter.
+func (l *uringLower) pending() uint32 {
+	if l.sqpoll() {
+		return l.u.Unpublished()
 	}
-	clear(l.unsent)
-	l.unsent = l.unsent[:0]
-	// A request in the midst of a chain would be a part of it.
-	for len(l.cancels) > 0 && l.chain == 0 && l.cancelToken(l.cancels[0]) {
-		l.cancels = slices.Delete(l.cancels, 0, 1)
-	}
+	return l.u.Pending()
 }
 
 func (l *uringLower) sqpoll() bool { return l.u.Flags()&uring.SetupSQPoll != 0 }
 
 // enter submits n entries and counts it.
-func (l *uringLower) enter(n uint32) (uint32, syscall.Errno) {
+func (l *uringLower) enter(n uint32, now int64) (uint32, syscall.Errno) {
 	l.enters.Add(1)
-	return l.u.Enter(n, false)
+	l.entering.Store(max(now, 1))
+	got, errno := l.u.Enter(n, false)
+	l.entering.Store(0)
+	return got, errno
 }
 
 // absorb deals with a kernel that took nothing: for want of memory, or on an old
@@ -298,46 +384,113 @@ func (l *uringLower) absorb(errno syscall.Errno) bool {
 	return false
 }
 
+// enterBatch is how many entries go to the kernel at a time: enough that the call
+// costs little for each, and few enough that the kernel's own requests stay in the
+// processor's nearest cache.
+const enterBatch = 128
+
 func (l *uringLower) takePushed(sqes int) {
-	r := l.ring
-	now := r.now()
-	for sqes > 0 || l.chain > 0 {
-		n := r.sq.shared.PopBatch(r.batch[:])
-		if n == 0 {
-			break
-		}
-		r.eng.Admitted(n)
-		for i := range n {
-			op := r.eng.Lend()
-			op.SQE = r.batch[i]
-			open := r.eng.Admit(op, op.SQE.Bytes(), now)
-			c, _ := op.Owner.(*call)
-			if !open || c != nil && c.cancelled.Load() {
-				r.eng.Post(op, -int32(syscall.ECANCELED))
-				continue
-			}
-			if c != nil {
-				c.op = op
-			}
-			l.push(op)
-		}
-		clear(r.batch[:n])
-		// After they were counted in flight: see quiet.
-		r.intake.Add(-int64(n))
-		r.stat.submitted.Add(uint64(n))
-		sqes -= n
+	if !l.ring.eng.Closing() && !l.mayEnter() {
+		return
 	}
 	l.serve()
+	for sqes > 0 || l.chain > 0 {
+		cells := l.queue.Front(enterBatch)
+		if len(cells) == 0 {
+			break
+		}
+		n := l.submit(cells)
+		l.queue.Advance(n)
+		sqes -= n
+		if n == len(cells) && l.pending()-l.chain < enterBatch {
+			continue
+		}
+		if progress := l.enterAll(); n > 0 || progress {
+			l.ring.roomMade()
+			continue
+		}
+		if !l.sqpoll() || l.u.WaitSQ() != 0 {
+			break // the kernel takes nothing now
+		}
+	}
 	l.flush()
 	if sqes <= 0 {
-		r.again.Store(true)
+		l.ring.again.Store(true)
+	}
+}
+
+// submit copies what was pushed into the kernel's queue, and returns how much
+// found room.
+func (l *uringLower) submit(cells []uring.SQE) int {
+	// In a loop of its own: the lines come from other processors, several at a time.
+	var tokens uint64
+	for i := range cells {
+		tokens |= cells[i].UserData
+	}
+	if tokens&look != 0 || l.ring.eng.Closing() {
+		return l.submitOneByOne(cells)
+	}
+	at, n := l.u.Take(uint32(len(cells)))
+	cells = cells[:n]
+	for i := range cells {
+		l.entries[(at+uint32(i))&l.mask] = cells[i]
+	}
+	l.submitted(int(n))
+	return int(n)
+}
+
+// submitOneByOne is submit that looks at each operation: some may be over already.
+func (l *uringLower) submitOneByOne(cells []uring.SQE) int {
+	eng := l.ring.eng
+	n := 0
+	for ; n < len(cells); n++ {
+		cell := &cells[n]
+		op := eng.Op(uint32(cell.UserData))
+		c, _ := op.Owner.(*call)
+		if eng.Closing() || c != nil && c.cancelled.Load() {
+			eng.Post(op, -int32(syscall.ECANCELED))
+			continue
+		}
+		k := l.u.NextSQE()
+		if k == nil {
+			break
+		}
+		if cell.UserData&look != 0 {
+			l.fillOwn(k, op, l.serial.Add(1))
+		} else {
+			*k = *cell
+		}
+		// The flags asked for: a chain must not be cut by an io_uring_enter.
+		if op.SQE.Flags&linkFlags != 0 {
+			l.chain++
+		} else {
+			l.chain = 0
+		}
+	}
+	l.submitted(n)
+	return n
+}
+
+// submitted counts operations that the kernel is about to see. It also publishes
+// them to reap, as the kernel does, but in a way that the race detector knows.
+func (l *uringLower) submitted(n int) { l.ring.stat.submitted.Add(uint64(n)) }
+
+func (l *uringLower) stop()         { l.queue.Close() }
+func (l *uringLower) untaken() bool { return l.queue.Len() > 0 }
+
+// quiesce takes what is still being pushed. The engine is closing, the intake
+// closed.
+func (l *uringLower) quiesce() {
+	for !l.queue.Drained() {
+		l.takePushed(len(l.entries))
+		runtime.Gosched()
 	}
 }
 
 func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 	r := l.ring
 	q := &r.sq
-	if (l.u.Pending() > 0 || len(l.unsent) > 0) && !l.sqpoll() {
+	if l.stuck {
 		return 0, true, syscall.EAGAIN // the kernel lacks memory even for what was pushed
 	}
 	lent := q.lent
@@ -361,26 +514,28 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 		_ = l.u.WaitSQ() // Take tells
 		at, room = l.u.Take(k)
 	}
-	undrained := l.undrained
+	undrained, skips := l.undrained, k // those before, and the first here, that skip their CQE
 	var total int64
+	serial := l.serial.Add(k)
 	for i := range k {
 		op := lent[(q.head+i)&q.mask]
 		size := op.SQE.Bytes()
 		total += size
 		r.eng.Admit(op, size, now)
-		l.fill(&l.entries[(at+i)&l.mask], at+i, op)
+		l.fillOwn(&l.entries[(at+i)&l.mask], op, serial+i)
+		if op.SQE.Flags&FlagCQESkip != 0 && l.can[op.SQE.Opcode] {
+			skips = min(skips, i)
+		}
 	}
 	r.eng.Unreserve(0, bytes-total) // what was not known before
 	l.before = nil                  // a chain ends with its submission
-	got, errno := l.enter(k)
+	l.submitted(int(k))
+	got, errno := l.enter(k, now)
 	if errno == unix.EBUSY && l.absorb(errno) {
-		got, errno = l.enter(k)
+		got, errno = l.enter(k, now)
 	}
 	if got < k {
-		l.undrained = undrained || l.skipped(got) // those it has not seen do not count
-	}
-	for i := range got {
-		lent[(q.head+i)&q.mask] = r.eng.Lend()
+		l.undrained = undrained || skips < got // those it has not seen do not count
 	}
 	if got < k { // the last that it took was bad
 		l.u.Retract(k - got)
@@ -392,9 +547,9 @@ func (l *uringLower) acceptOwn() (n int, stopped bool, err error) {
 		}
 		r.eng.Admitted(-int(k - got))
 		r.eng.Unreserve(int(k-got), total)
+		l.submitted(-int(k - got))
 	}
 	q.head += got
-	r.stat.submitted.Add(uint64(got))
 	if got == 0 {
 		return 0, true, errno
 	}
@@ -430,21 +585,40 @@ func (l *uringLower) find(c *uring.CQE) *engine.Op {
 		l.answered(c)
 		return nil
 	}
-	op := l.ring.eng.Op(slot)
-	if op.Token != c.UserData {
+	op := l.ring.eng.Find(slot)
+	if op == nil || op.Token != c.UserData { // another ring may send what it likes
 		l.stale.Add(1)
 		return nil
 	}
 	return op
 }
 
+// concerns reports whether a completion is for the engine's owner alone: that of a
+// cancellation of ours, or one that others depend on.
+func (l *uringLower) concerns(c *uring.CQE) bool {
+	if c.UserData&(request|proxy) != 0 || c.Flags&CQEMore != 0 {
+		return true
+	}
+	op := l.ring.eng.Find(uint32(c.UserData))
+	return op == nil || op.Token == c.UserData && !op.Plain()
+}
+
 func (l *uringLower) has() bool {
 	return !l.closed && (l.u.Ready() > 0 || l.u.NeedsEnter())
 }
 
-func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
+func (l *uringLower) crowded() bool { return l.ruled() || l.u.Ready() > l.u.CQEntries()/2 }
+
+func (l *uringLower) roomy() bool { return 2*l.queue.Len() <= l.queue.Cap() }
+
+func (l *uringLower) ruled() bool { return l.rules.Load() }
+
+func (l *uringLower) reap(woken wakeList, owner bool) (_ wakeList, n uint64) {
 	if l.closed {
 		return woken, 0
+	}
+	if owner && l.rules.Load() {
+		l.rules.Store(false)
 	}
 	eng, q := l.ring.eng, &l.ring.cq
 	var done engine.Released
@@ -453,7 +627,7 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 	if q.backlog.Len() > 0 {
 		end = tail // what comes now goes behind
 	}
-	for {
+	for rest := false; !rest; {
 		cqes := l.u.Peek()
 		if cqes == nil {
 			if !l.u.NeedsEnter() || !l.enterEvents() {
@@ -461,16 +635,34 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 			}
 			continue
 		}
+		_ = l.ring.stat.submitted.Load() // see submitted
 		for i := range cqes {
 			c := &cqes[i]
-			op := l.find(c)
-			if op == nil {
+			// As a rule nothing depends on it, and there is room.
+			op := eng.Find(uint32(c.UserData))
+			if op != nil && op.Token == c.UserData && op.Owner == nil && tail != end && op.Plain() && c.UserData&proxy == 0 && c.Flags&CQEMore == 0 {
+				n++
+				op.Token = 0
+				eng.RetirePlain(op)
+				res := uring.Result(c.Res)
+				q.putResult(tail, op, res, c.Flags)
+				l.ring.stat.errors.note(res)
+				tail++
+				continue
+			}
+			if !owner && l.concerns(c) {
+				l.rules.Store(true)
+				cqes, rest = cqes[:i], true
+				break
+			}
+			if op = l.find(c); op == nil {
 				continue
 			}
 			any = true
-			op.CQE.UserData, op.CQE.Res, op.CQE.Flags = op.SQE.UserData, c.Res, c.Flags
-			if c.Res <= -512 {
-				op.CQE.Res = uring.Result(c.Res)
+			if c.Flags&uring.CQENotif != 0 && op.Owner != nil {
+				op.CQE.Flags &^= CQEMore // the result came before
+			} else {
+				op.CQE.UserData, op.CQE.Res, op.CQE.Flags = op.SQE.UserData, uring.Result(c.Res), c.Flags
 			}
 			if op.CQE.Flags&CQEMore != 0 {
 				if op.Owner != nil {
@@ -517,11 +709,16 @@ func (l *uringLower) reap(woken wakeList) (_ wakeList, n uint64) {
 		q.tail.Store(tail)
 	}
 	eng.Release(&done)
-	l.progress = l.progress || n > 0
-	if l.progress && len(l.missed) > 0 {
-		l.ring.again.Store(true)
+	if n > 0 {
+		l.progress.Store(true)
+		if l.missing.Load() {
+			l.ring.again.Store(true)
+			if !owner {
+				l.rules.Store(true) // so that the owner gets to know
+			}
+		}
 	}
-	if any && l.several.Load() {
+	if (any || n > 0) && l.several.Load() {
 		l.interrupt()
 	}
 	return woken, n
@@ -533,17 +730,21 @@ func (l *uringLower) enterEvents() bool {
 	if !l.mayEnter() {
 		return false
 	}
-	_, errno := l.u.Enter(0, true)
+	errno := l.u.Events()
 	l.lost.Store(uint64(l.u.Lost())) // only a full queue loses any
 	return errno == 0 && l.u.Ready() > 0
 }
 
-// settle has nothing to do: reap brings results in.
-func (l *uringLower) settle() {}
+// start and settle are the engine's: it releases nothing here, and reap brings results
+// in.
+func (l *uringLower) start(*engine.Op) {}
+func (l *uringLower) settle()          {}
 
 // makeRoom gives the engine what has come in, but for what is not its operation's
 // last.
 func (l *uringLower) makeRoom() {
+	l.ring.cq.mu.Lock()
+	defer l.ring.cq.mu.Unlock()
 	for cqes := l.u.Peek(); cqes != nil; cqes = l.u.Peek() {
 		for i := range cqes {
 			c := &cqes[i]
@@ -560,15 +761,10 @@ func (l *uringLower) makeRoom() {
 	}
 }
 
-// start is for operations that the engine releases: there are none.
-func (l *uringLower) start(op *engine.Op) { l.push(op) }
-
 // cancel asks the kernel. What it says comes later, to nobody.
 func (l *uringLower) cancel(op *engine.Op) syscall.Errno {
-	if i := slices.Index(l.unsent, op); i >= 0 {
-		l.unsent = slices.Delete(l.unsent, i, i+1)
-		l.ring.eng.Post(op, -int32(syscall.ECANCELED))
-		return 0
+	if op.Token == 0 {
+		return syscall.EALREADY // who takes it out of the queue sees that it is to end
 	}
 	if len(l.cancels) > 0 || l.chain > 0 || !l.mayEnter() || !l.cancelToken(op.Token) {
 		l.cancels = append(l.cancels, op.Token) // for the next flush
@@ -582,7 +778,7 @@ func (l *uringLower) cancel(op *engine.Op) syscall.Errno {
 func (l *uringLower) cancelToken(token uint64) bool {
 	if l.drained {
 		for l.sqpoll() && l.u.Pending() > 0 {
-			_, _ = l.enter(l.u.Unpublished()) // Pending tells
+			_, _ = l.enter(l.u.Unpublished(), l.ring.now()) // Pending tells
 			runtime.Gosched()
 		}
 		switch _, errno := l.u.CancelNow(token, -1, 0, 0); errno {
@@ -609,6 +805,8 @@ func (l *uringLower) inKernel() int { return 0 }
 
 // harvests is false where only one thread may: its own goroutine does it.
 func (l *uringLower) harvests() bool { return !l.ring.opts.locked }
+
+func (l *uringLower) busy() bool { return l.entering.Load() != 0 }
 
 func (l *uringLower) poll() int {
 	l.polls.Add(1)
@@ -704,7 +902,9 @@ func (l *uringLower) stats(s *Stats) {
 }
 
 func (l *uringLower) close() error {
+	l.ring.cq.mu.Lock()
 	l.closed = true
+	l.ring.cq.mu.Unlock()
 	return errors.Join(l.u.Close(), l.event.Close())
 }
 

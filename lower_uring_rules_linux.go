@@ -46,33 +46,23 @@ func (l *uringLower) flags(k *uring.SQE, op *engine.Op) {
 	}
 }
 
-// skipped reports whether one of the first n private entries has made the kernel drain no
-// more.
-func (l *uringLower) skipped(n uint32) bool {
-	q := &l.ring.sq
-	for i := range n {
-		if s := &q.lent[(q.head+i)&q.mask].SQE; s.Flags&FlagCQESkip != 0 && l.can[s.Opcode] {
-			return true
-		}
-	}
-	return false
-}
-
 // fillRule fills in what timeouts and cancellations have of their own.
-func (l *uringLower) fillRule(k *uring.SQE, at uint32, op *engine.Op) {
+func (l *uringLower) fillRule(k *uring.SQE, op *engine.Op) {
 	s := &op.SQE
 	switch s.Opcode {
 	case OpTimeout, OpLinkTimeout:
-		k.Addr, k.Len = l.time(s.Time, at), 1
+		k.Addr, k.Len = timeOf(op), 1
 	case OpTimeoutRemove:
 		if s.OpFlags&engine.TimeoutUpdate != 0 {
-			k.Off = l.time(s.Time, at)
+			k.Off = timeOf(op)
 		}
 		kind := OpTimeout
 		if s.OpFlags&engine.LinkTimeoutUpdate != 0 {
 			kind = OpLinkTimeout
 		}
 		k.Addr, _ = l.target(op, func(o *engine.Op) bool { return o.SQE.Opcode == kind })
+	case OpPollRemove:
+		k.Addr, _ = l.target(op, func(o *engine.Op) bool { return o.SQE.Opcode == OpPollAdd })
 	case OpAsyncCancel:
 		if !engine.ByUserData(s) {
 			return
@@ -95,9 +85,10 @@ const (
 	request = 1 << 62
 )
 
-// time describes a time to the kernel, which reads it when it takes the entry.
-func (l *uringLower) time(t int64, at uint32) uint64 {
-	ts := &l.times[at&l.mask]
+// timeOf describes an operation's time to the kernel, which reads it when it takes the
+// entry.
+func timeOf(op *engine.Op) uint64 {
+	ts, t := &argsOf(op).time, op.SQE.Time
 	*ts = uring.Timespec{Sec: t / 1e9, Nsec: t % 1e9}
 	return uring.TimeAddress(ts)
 }
@@ -109,6 +100,8 @@ const nobody = ^uint64(0)
 // that may have started. others says that there are more.
 func (l *uringLower) target(op *engine.Op, suits func(*engine.Op) bool) (token uint64, others bool) {
 	var found *engine.Op
+	l.ring.freeze()
+	defer l.ring.thaw()
 	l.ring.eng.Named(op.SQE.Addr, func(o *engine.Op) bool {
 		if o == op || o.Token == 0 || !suits(o) {
 			return true
@@ -126,7 +119,7 @@ func (l *uringLower) target(op *engine.Op, suits func(*engine.Op) bool) (token u
 }
 
 // elder compares by the serial number of the tokens.
-func elder(a, b *engine.Op) bool { return int32(uint32(a.Token>>32)<<2-uint32(b.Token>>32)<<2) < 0 }
+func elder(a, b *engine.Op) bool { return int32(uint32(a.Token>>32)<<3-uint32(b.Token>>32)<<3) < 0 }
 
 // cut ends an operation that would go on, for want of room for its CQE.
 func (l *uringLower) cut(op *engine.Op) {
@@ -165,10 +158,11 @@ func (l *uringLower) serve() {
 	l.asks = slices.DeleteFunc(l.asks, l.answer)
 }
 
-// answered takes the answer to a cancellation of ours.
+// answered takes the answer to a cancellation of ours. completionQueue.mu is held.
 func (l *uringLower) answered(c *uring.CQE) {
-	if c.Res < 0 {
-		l.miss(c.UserData &^ request)
+	token := c.UserData &^ request
+	if op := l.ring.eng.Find(uint32(token)); c.Res < 0 && op != nil && op.Token == token {
+		l.miss(token)
 	}
 }
 
@@ -176,10 +170,8 @@ func (l *uringLower) answered(c *uring.CQE) {
 // chain or behind a drain (ENOENT), or is in a call (EALREADY); or on its way between the
 // kernel's threads, where it is not found for a moment, or interrupted in vain.
 func (l *uringLower) miss(token uint64) {
-	if l.ring.eng.Op(uint32(token)).Token != token {
-		return
-	}
 	l.missed = append(l.missed, token)
+	l.missing.Store(true)
 	l.remind()
 }
 
@@ -205,12 +197,15 @@ func (l *uringLower) again() {
 	if due {
 		l.ticking = false
 	}
-	if !due && !l.progress || len(l.missed) == 0 {
+	if !due && !l.progress.Load() || len(l.missed) == 0 {
 		return
 	}
-	if l.progress {
-		l.progress, l.tries = false, 0 // another may be on its way now
+	if l.progress.Swap(false) {
+		l.tries = 0 // another may be on its way now
 	}
+	l.missing.Store(false)
+	l.ring.cq.mu.Lock()
+	defer l.ring.cq.mu.Unlock()
 	for _, token := range l.missed {
 		if l.ring.eng.Op(uint32(token)).Token == token {
 			l.cancels = append(l.cancels, token)
@@ -226,6 +221,8 @@ func (l *uringLower) cancelNow(s *SQE) (n int, errno syscall.Errno) {
 	}
 	many := s.OpFlags&CancelAll != 0
 	var running bool
+	l.ring.freeze()
+	defer l.ring.thaw()
 	l.ring.eng.Named(s.Addr, func(op *engine.Op) bool {
 		if op.Token == 0 {
 			return true
@@ -283,11 +280,13 @@ type found struct {
 // meant runs in a call, it is tried again at each turn.
 func (l *uringLower) answer(c *syncCancel) bool {
 	if !c.began {
+		l.ring.freeze()
 		l.ring.eng.Meant(&c.sqe, func(op *engine.Op) {
 			if op.Token != 0 {
 				c.found = append(c.found, found{op, op.Token})
 			}
 		})
+		l.ring.thaw()
 	}
 	n, errno := l.cancelNow(&c.sqe)
 	c.n += n
@@ -321,13 +320,15 @@ func (l *uringLower) cancelSync(ctx context.Context, sqe *SQE) (int, error) {
 		return 0, ErrClosed
 	}
 	// Counted first: whose turn ends the last of it sees that somebody waits.
-	r.cq.pushing.Add(1)
-	defer r.cq.pushing.Add(-1)
+	r.cq.turning.Add(1)
+	defer r.cq.turning.Add(-1)
 	r.own(func() { l.asks = append(l.asks, c) })
 	for {
-		seen := r.cq.room.Load()
+		seen := r.cq.turned.Load()
 		r.owner.Lock()
+		r.cq.mu.Lock() // under which operations end
 		done, closed := c.over && c.gone(), r.closed.Load()
+		r.cq.mu.Unlock()
 		r.owner.Unlock()
 		r.drive()
 		if done {

@@ -4,6 +4,7 @@ package aioring_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/aioring/aioring"
 )
@@ -38,6 +39,31 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 					case 1:
 						aioring.PrepWrite(sqe, int(f.Fd()), buf[i*64:][:64], int64(i)*64)
 					}
+				}
+				if _, err := r.SubmitAndWait(64); err != nil {
+					t.Fatal(err)
+				}
+				r.CQAdvance(64)
+			},
+			"rules": func() {
+				for i := range 8 {
+					write := func(flags uint8) {
+						sqe := r.GetSQE()
+						aioring.PrepWrite(sqe, int(f.Fd()), buf[i*64:][:64], int64(i)*64)
+						sqe.Flags = flags
+					}
+					write(aioring.FlagIOLink)
+					sqe := r.GetSQE()
+					aioring.PrepLinkTimeout(sqe, time.Hour, 0)
+					sqe.Flags = aioring.FlagIOLink
+					write(0)
+					sqe = r.GetSQE()
+					aioring.PrepTimeout(sqe, time.Hour, 0, 0)
+					sqe.UserData = uint64(100 + i)
+					aioring.PrepTimeoutRemove(r.GetSQE(), uint64(100+i), 0)
+					aioring.PrepNop(r.GetSQE())
+					aioring.PrepCancel(r.GetSQE(), 99, 0)
+					r.GetSQE().Flags = aioring.FlagIODrain
 				}
 				if _, err := r.SubmitAndWait(64); err != nil {
 					t.Fatal(err)

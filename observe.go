@@ -70,9 +70,7 @@ type stater interface {
 // running lists the operations under way that were accepted at or before a time on
 // the ring's clock, or all for 0.
 func (r *Ring) running(before int64) (ops []Operation) {
-	if r.direct != nil {
-		r.glance() // what the kernel has completed is not under way
-	}
+	r.fetch() // what the kernel has completed is not under way
 	r.owner.Lock()
 	if !r.closed.Load() {
 		if r.direct == nil {
@@ -80,6 +78,7 @@ func (r *Ring) running(before int64) (ops []Operation) {
 		}
 		now := r.now()
 		where, _ := r.low.(stater)
+		r.freeze()
 		r.eng.EachAlive(func(op *engine.Op, stage engine.Stage) {
 			if before != 0 && op.Start > before {
 				return
@@ -99,6 +98,7 @@ func (r *Ring) running(before int64) (ops []Operation) {
 			}
 			ops = append(ops, o)
 		})
+		r.thaw()
 	}
 	r.turn(turnSQEs)
 	r.release()
@@ -110,7 +110,9 @@ func (r *Ring) running(before int64) (ops []Operation) {
 func (r *Ring) oldestAge() time.Duration {
 	first := int64(math.MaxInt64)
 	if r.eng.InFlight() > 0 {
+		r.freeze()
 		r.eng.EachAlive(func(op *engine.Op, _ engine.Stage) { first = min(first, op.Start) })
+		r.thaw()
 	}
 	if first == math.MaxInt64 {
 		return 0
@@ -185,7 +187,7 @@ func (s *slowWatch) stop() {
 	}
 }
 
-// errnoCounts counts results by errno. It is the engine's owner's.
+// errnoCounts counts results by errno. completionQueue.mu guards it.
 type errnoCounts [256]uint64
 
 func (c *errnoCounts) note(res int32) {

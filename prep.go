@@ -67,7 +67,8 @@ const (
 //	Len      uint32   // the opcode that CancelOp means; a NOP's result
 //	Off      int64    // bytes, or CurrentPosition; the count of a timeout
 //	Addr     uint64   // the UserData of the operation to cancel, remove or update
-//	Time     int64    // nanoseconds, of a timeout
+//	Time     int64    // nanoseconds, of a timeout; else what SetBufIndex and its kin set
+//	IOPrio   uint16   // of operations that only io_uring has
 //	UserData uint64   // comes back in the CQE
 //	Buf      []byte   // of OpRead and OpWrite
 //	Bufs     [][]byte // of OpReadv and OpWritev
@@ -130,6 +131,7 @@ func PrepFsync(sqe *SQE, fd int, flags uint32) {
 func prep(sqe *SQE, op Opcode, fd int, off int64) {
 	sqe.Opcode, sqe.Off, sqe.OpFlags = op, off, 0
 	sqe.Len, sqe.Addr, sqe.Time = 0, 0, 0
+	sqe.IOPrio = 0
 	sqe.Buf, sqe.Bufs = nil, nil
 	sqe.Fd = int32(fd)
 	if int(sqe.Fd) != fd {

@@ -362,3 +362,24 @@ func TestChainIsTakenWholeOrNotAtAll(t *testing.T) {
 		}
 	})
 }
+
+// Do makes the call of an operation that is alone itself, on a ring whose worker takes
+// the operation: not before the worker has described it.
+func TestDoAloneBesideTheWorker(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		r := v.open(t, 8)
+		defer r.Close()
+		f := tempFile(t, 0)
+		p := make([]byte, 1)
+		for i := range 1000 {
+			var sqe aioring.SQE
+			aioring.PrepWrite(&sqe, int(f.Fd()), []byte{byte('0' + i%10)}, int64(i%7))
+			if cqe, err := r.Do(context.Background(), sqe); cqe.Res != 1 || err != nil {
+				t.Fatalf("%d: %+v, %v", i, cqe, err)
+			}
+			if _, err := f.ReadAt(p, int64(i%7)); err != nil || p[0] != byte('0'+i%10) {
+				t.Fatalf("%d: %q, %v", i, p, err)
+			}
+		}
+	})
+}

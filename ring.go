@@ -119,9 +119,10 @@ func New(entries int, opts ...Option) (*Ring, error) {
 	if r.direct, _ = low.(direct); r.direct == nil {
 		r.opts.locked = false
 		r.opts.worker = o.worker || o.setup&SetupSQPoll != 0
+		r.sq.share()
 	} else if !o.worker {
 		r.eng.AllowLent(entries)
-		r.sq.lend(r.eng)
+		r.sq.lent = make([]*engine.Op, entries)
 	}
 	if r.opts.worker {
 		r.worker = new(ring.Parker)
@@ -155,12 +156,20 @@ const (
 // kick asks for a turn of the engine: by this goroutine if the engine is free,
 // else by its owner.
 func (r *Ring) kick() {
-	r.again.Store(true)
+	if !r.again.Load() { // true, it will be looked at from here on: do not take the line away
+		r.again.Store(true)
+	}
 	r.drive()
 }
 
 // drive gives the engine turns while it is free and somebody asks for them.
 func (r *Ring) drive() {
+	if r.opts.locked {
+		if r.again.Load() {
+			r.wakeWorker() // it alone can do more than look
+		}
+		return
+	}
 	for n := 0; r.again.Load() && r.owner.TryLock(); n++ {
 		if n == turns {
 			// Enough done for others. The lock is let go first: the new owner
@@ -187,7 +196,9 @@ func (r *Ring) turn(sqes int) {
 // SQEs pushed. The owner calls it.
 func (r *Ring) take(sqes int) {
 	// Cleared first: what is asked for from here on is asked for again.
-	r.again.Store(false)
+	if r.again.Load() {
+		r.again.Store(false)
+	}
 	if r.closed.Load() {
 		return // a late request: there is nothing any more
 	}
@@ -235,8 +246,8 @@ func (r *Ring) accept(sqe *SQE, now int64) (ok bool) {
 
 // end asks for the end of one operation. The owner calls it.
 func (r *Ring) end(op *engine.Op) {
-	if r.eng.End(op) {
-		r.low.cancel(op)
+	if r.direct != nil || r.eng.End(op) { // where the kernel is a ring it is not the engine's
+		_ = r.low.cancel(op) // how it ends will show
 	}
 }
 
@@ -293,17 +304,76 @@ func (r *Ring) release() {
 }
 
 // deliver hands out the CQEs there are, and returns how many went to the completion
-// queue.
+// queue. The owner calls it.
 func (r *Ring) deliver(woken *wakeList) (posted int) {
 	op := r.eng.NextCompleted()
-	if op == nil && !r.stopped.Load() && (r.direct == nil || !r.direct.has()) {
+	if op == nil && !r.stopped.Load() && !r.expected() {
 		return 0
 	}
-	n := uint64(0)
+	if r.cq.crowded() {
+		r.cq.collect()
+	}
+	if op != nil || r.direct == nil || r.stopped.Load() || r.awaited() || r.direct.ruled() {
+		r.cq.mu.Lock()
+	} else if !r.cq.mu.TryLock() {
+		return 0 // somebody is just taking them: not worth stopping for, with the engine
+	}
+	_, posted = r.post(op, true, woken)
+	r.cq.mu.Unlock()
+	return posted
+}
+
+// expected reports whether the engine's owner is to take completions from a kernel
+// that is a ring itself: because somebody waits and does not look for himself, because
+// there are many, because only the owner can, or because the owner harvests too.
+// Otherwise who looks for completions takes them, on another processor while the owner
+// submits.
+func (r *Ring) expected() bool {
+	return r.direct != nil && r.direct.has() && (r.awaited() || r.direct.crowded() || r.opts.locked)
+}
+
+// awaited reports whether somebody waits who does not look for himself.
+func (r *Ring) awaited() bool { return r.parked.Load()+r.bystanders.Load() > 0 }
+
+// fetch takes completions from a kernel that is a ring itself. Anybody may call it.
+func (r *Ring) fetch() {
+	if r.direct != nil && r.takeIn() {
+		r.kick()
+	}
+}
+
+// bring is fetch that does not leave anything to the engine's owner of the moment.
+func (r *Ring) bring() {
+	if r.takeIn() {
+		r.own(func() {})
+	}
+}
+
+// takeIn is fetch of what concerns nobody but the engine's table. It reports whether
+// the rest is for the engine's owner.
+func (r *Ring) takeIn() (rest bool) {
+	var woken wakeList
 	if r.cq.crowded() {
 		r.cq.collect()
 	}
 	r.cq.mu.Lock()
+	n, posted := r.post(nil, false, &woken)
+	r.cq.mu.Unlock()
+	r.signal(&woken)
+	if posted > 0 {
+		r.notify.fire()
+	}
+	if n > 0 {
+		r.roomMade() // Do's operations are over
+	}
+	return r.direct.ruled()
+}
+
+// post puts the CQE of op, and of those completed after it, to where they belong, and
+// then those that a kernel which is a ring itself has. It returns how many operations
+// are over, and how many CQEs went to the completion queue. mine says that the engine is
+// the caller's: else there is no op. completionQueue.mu is held.
+func (r *Ring) post(op *engine.Op, mine bool, woken *wakeList) (n uint64, posted int) {
 	before := r.cq.posted()
 	tail, end := r.cq.window()
 	for ; op != nil; op = r.eng.NextCompleted() {
@@ -342,19 +412,20 @@ func (r *Ring) deliver(woken *wakeList) (posted int) {
 	r.cq.tail.Store(tail) // publishes the cells
 	if r.direct != nil {
 		var more uint64
-		*woken, more = r.direct.reap(*woken)
+		*woken, more = r.direct.reap(*woken, mine)
 		n += more
 	}
 	posted = int(r.cq.posted() - before)
-	r.stat.completed.Add(n)
-	r.eng.Delivered(int(n)) // after the posts: who finds the ring quiet finds them
+	if n > 0 {
+		r.stat.completed.Add(n)
+		r.eng.Delivered(int(n)) // after the posts: who finds the ring quiet finds them
+	}
 	r.cq.fire(woken)
 	if r.stopped.Load() && r.quiet() {
 		r.cq.fireAll(woken)
 		woken.end = true
 	}
-	r.cq.mu.Unlock()
-	return posted
+	return n, posted
 }
 
 // postMore posts a CQE of an operation that goes on, if there is room or can be made.
@@ -373,6 +444,9 @@ func (r *Ring) postMore(op *engine.Op) bool {
 // submitted has its final CQE.
 func (r *Ring) quiet() bool {
 	// In this order: an operation is counted in flight before it leaves intake.
+	if r.direct != nil && r.direct.untaken() {
+		return false
+	}
 	return r.intake.Load() == 0 && r.eng.InFlight() == 0
 }
 
@@ -435,7 +509,11 @@ func (r *Ring) Shutdown(ctx context.Context) error {
 
 // stop ends the intake.
 func (r *Ring) stop() {
-	r.sq.shared.Close()
+	if r.direct != nil {
+		r.direct.stop()
+	} else {
+		r.sq.shared.Close()
+	}
 	// As the owner: a Submit under way is over, and its operations are counted.
 	r.own(func() { r.stopped.Store(true) })
 }
@@ -469,7 +547,10 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 	r.stop()
 	r.own(func() {
 		r.eng.CancelAll()
-		r.eng.Each(func(op *engine.Op) { r.low.cancel(op) })
+		if r.direct != nil {
+			r.direct.quiesce()
+		}
+		r.each(func(op *engine.Op) { _ = r.low.cancel(op) })
 		r.low.settle()
 	})
 	if err := r.awaitQuiet(ctx); err != nil {
@@ -528,14 +609,47 @@ func (r *Ring) fail(err error) {
 func (r *Ring) held(err error) *HeldError {
 	held := &HeldError{Err: err}
 	r.own(func() {}) // what has come in is not held
+	r.fetch()
 	r.own(func() {
 		if r.closed.Load() {
 			return
 		}
+		if r.direct != nil {
+			// Whoever else is closing the ring has come so far, or will.
+			r.direct.stop()
+			r.eng.CancelAll()
+			r.direct.quiesce()
+		}
 		now := r.now()
-		r.eng.Each(func(op *engine.Op) { held.Held = append(held.Held, operation(op, now)) })
+		r.each(func(op *engine.Op) { held.Held = append(held.Held, operation(op, now)) })
 	})
 	return held
+}
+
+// each calls f for every operation that is running. The owner of a ring that is
+// closing calls it.
+func (r *Ring) each(f func(*engine.Op)) {
+	if r.direct != nil {
+		r.cq.mu.Lock() // they end under it
+		defer r.cq.mu.Unlock()
+	}
+	r.eng.Each(f)
+}
+
+// freeze keeps all operations as they are, so that they can be looked through. The
+// owner calls it.
+func (r *Ring) freeze() {
+	if r.direct != nil {
+		r.cq.mu.Lock() // under which they end
+		r.eng.Freeze()
+	}
+}
+
+func (r *Ring) thaw() {
+	if r.direct != nil {
+		r.eng.Thaw()
+		r.cq.mu.Unlock()
+	}
 }
 
 // abandoned keeps rings reachable whose operations the kernel did not give back:

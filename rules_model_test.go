@@ -80,8 +80,10 @@ func TestLinkTimeoutOfWhatCannotBeStopped(t *testing.T) {
 	r, _, gate := heldRing(t)
 	f := tempFile(t, 0)
 	submitAll(t, r, writeAt(f, 1, aioring.FlagIOLink, 4096),
-		entryOf(2, aioring.FlagIOLink, func(s *aioring.SQE) { aioring.PrepLinkTimeout(s, time.Millisecond, 0) }), nop(3, 0))
-	wantResults(t, r, is(2, -int32(syscall.EALREADY)))
+		entryOf(2, aioring.FlagIOLink, func(s *aioring.SQE) { aioring.PrepLinkTimeout(s, time.Hour, 0) }), nop(3, 0))
+	gate.Await(1)
+	submitAll(t, r, entryOf(4, 0, func(s *aioring.SQE) { aioring.PrepTimeoutUpdate(s, time.Millisecond, 2, aioring.LinkTimeoutUpdate) }))
+	wantResults(t, r, is(4, 0), is(2, -int32(syscall.EALREADY)))
 	gate.Open()
 	wantResults(t, r, is(1, 8), is(3, 0))
 }

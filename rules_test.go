@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -283,6 +285,10 @@ func TestSkipCountsFromItsSubmission(t *testing.T) { // check 71
 		wantSet(t, r, is(2, 0), is(4, -int32(syscall.EOPNOTSUPP)))
 		submit(t, r, 1)
 		wantResults(t, r, is(5, 0))
+		r = v.open(t, 16)
+		submitAll(t, r, bad) // refused before the flag is looked at
+		submitAll(t, r, nop(2, drain))
+		wantResults(t, r, is(1, -int32(syscall.EINVAL)), is(2, 0))
 	})
 }
 
@@ -594,9 +600,10 @@ func TestCloseEndsTimersChainsAndDrains(t *testing.T) { // checks 45, 99
 func TestCloseEndsWhatStartsMeanwhile(t *testing.T) {
 	const hard, drain = aioring.FlagIOHardlink, aioring.FlagIODrain
 	eachVariant(t, func(t *testing.T, v variant) {
-		for range 10 {
+		for i := range 10 {
 			r := v.open(t, 16)
-			for _, flags := range []uint8{hard, hard, 0, drain, 0, drain | hard, hard, 0} {
+			chains := [...][]uint8{{hard, hard, 0, 0, 0, hard, hard, 0}, {hard, hard, 0, drain, 0, drain | hard, hard, 0}}
+			for _, flags := range chains[i%2] {
 				s, _ := pendingRead(t, 1, flags)
 				put(t, r, s)
 			}
@@ -732,6 +739,7 @@ func TestSetup(t *testing.T) { // checks 1 to 5, 21
 		submit(t, r, 1)
 		wantResults(t, r, is(1, 0))
 		p := r.Probe()
+		uring := r.Kernel() == aioring.KernelURing
 		for op := range 256 {
 			s := nop(1, 0)
 			s.Opcode, s.Fd = aioring.Opcode(op), -1
@@ -739,11 +747,20 @@ func TestSetup(t *testing.T) { // checks 1 to 5, 21
 				continue // EINVAL alone, though it is known
 			}
 			submitAll(t, r, s)
-			if res := reap(t, r).Res; (res != -int32(syscall.EINVAL)) != p.Supported(aioring.Opcode(op)) {
-				t.Errorf("opcode %d: %d, probed %v", op, res, p.Supported(aioring.Opcode(op)))
+			res, known := reap(t, r).Res, p.Supported(aioring.Opcode(op))
+			for r.Stats().Alive > 0 {
+				reap(t, r) // some have two CQEs
+			}
+			// Of io_uring's, many find nothing to do in an SQE that says nothing.
+			if refused := res == -int32(syscall.EINVAL); refused == known && !(uring && known) {
+				t.Errorf("opcode %d: %d, probed %v", op, res, known)
 			}
 		}
-		if p.LastOp() != aioring.OpWrite || r.Features()&aioring.FeatNoDrop == 0 {
+		last := aioring.OpWrite
+		if uring {
+			last = max(last, p.LastOp()) // it is the Linux's
+		}
+		if p.LastOp() != last || r.Features()&aioring.FeatNoDrop == 0 {
 			t.Errorf("last op %v, features %#x", p.LastOp(), r.Features())
 		}
 	})
@@ -774,6 +791,41 @@ func TestVectorMayBeReusedAfterSubmit(t *testing.T) { // check 22
 		for i := range b {
 			if b[i] != byte(i/3) {
 				t.Fatalf("byte %d is %d", i, b[i])
+			}
+		}
+	})
+}
+
+// The buffers of a vector are the ring's though the vector is not: nobody else need
+// hold them.
+func TestBuffersOfAVectorAreKept(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		if v.worker {
+			return // there Submit only publishes
+		}
+		r := v.open(t, 8)
+		rd, wr := emptyPipe(t)
+		var gone atomic.Bool
+		bufs := make([][]byte, 2)
+		for i := range bufs {
+			buf := new([4096]byte)
+			runtime.AddCleanup(buf, func(int) { gone.Store(true) }, 0)
+			bufs[i] = buf[:]
+		}
+		submitAll(t, r, entryOf(1, 0, func(s *aioring.SQE) { aioring.PrepReadv(s, rd, bufs, aioring.CurrentPosition) }))
+		clear(bufs)
+		for range 3 {
+			runtime.GC()
+		}
+		if gone.Load() {
+			t.Error("a buffer under way was collected")
+		}
+		write(t, wr, "1234")
+		wantResults(t, r, is(1, 4))
+		for deadline := time.Now().Add(20 * time.Second); !gone.Load(); runtime.GC() {
+			r.Stats() // what was consumed is let go
+			if time.Now().After(deadline) {
+				t.Fatal("a buffer is kept after its operation")
 			}
 		}
 	})

@@ -24,8 +24,6 @@ const (
 	SetupSingleIssuer = SetupFlags(engine.SetupSingleIssuer) // with WithLockedThread; Linux 6.0
 	SetupDeferTaskrun = SetupFlags(engine.SetupDeferTaskrun) // with WithLockedThread and SetupSingleIssuer; Linux 6.1
 	SetupNoSQArray    = SetupFlags(engine.SetupNoSQArray)    // taken wherever Linux has it; 6.6
-
-	tiedFlags = SetupSingleIssuer | SetupDeferTaskrun
 )
 
 // WithSetup sets up the ring with these flags, besides those of other options. [New]
@@ -145,7 +143,11 @@ func (p *Probe) LastOp() Opcode {
 func (r *Ring) Probe() *Probe {
 	p := new(Probe)
 	for op := range p.ops {
-		p.ops[op] = engine.Supported(Opcode(op)) && (r.direct == nil || r.direct.supports(Opcode(op)))
+		if r.direct != nil {
+			p.ops[op] = r.direct.supports(Opcode(op))
+		} else {
+			p.ops[op] = engine.Supported(Opcode(op))
+		}
 	}
 	return p
 }

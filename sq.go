@@ -2,6 +2,7 @@ package aioring
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -16,7 +17,8 @@ import (
 // engine drains it.
 type submissionQueue struct {
 	entries []SQE
-	lent    []*engine.Op // in place of entries where the kernel is a ring itself
+	lent    []*engine.Op // in place of entries where the kernel is a ring itself, up to lentEnd
+	lentEnd uint32
 	mask    uint32
 	head    uint32 // the next to submit
 	tail    uint32 // the next to hand out
@@ -32,34 +34,53 @@ type submissionQueue struct {
 }
 
 func (q *submissionQueue) init(entries int, first uint32) {
-	q.head, q.tail = first, first
+	q.head, q.tail, q.lentEnd = first, first, first
 	q.entries, q.mask = make([]SQE, entries), uint32(entries-1)
-	q.shared = ring.NewMPSC[SQE](entries)
 }
 
-// lend fills the array with operations of the engine, whose SQEs are handed out.
+// share makes shared, which a kernel that is a ring itself has in its own form.
+func (q *submissionQueue) share() { q.shared = ring.NewMPSC[SQE](len(q.entries)) }
+
+// lend gets operations of the engine for the next entries of the array. As late as
+// this they are those that were used last, and still in the processor's cache.
 func (q *submissionQueue) lend(eng *engine.Engine) {
-	q.lent = make([]*engine.Op, len(q.entries))
-	for i := range q.lent {
-		q.lent[i] = eng.Lend()
-	}
+	first := q.lentEnd & q.mask
+	room := min(uint32(len(q.lent))-(q.tail-q.head), uint32(len(q.lent))-first)
+	n := min(lendBatch, room)
+	eng.LendInto(q.lent[first : first+n])
+	q.lentEnd += n
 }
+
+// lendBatch is how many operations are lent at a time.
+const lendBatch = 64
 
 // GetSQE hands out the next free entry, cleared, or nil when all are filled: then
 // Submit. The entry is submitted by the next Submit, whether it was prepared or
 // not (unprepared it is a NOP), and must not be touched after that.
 func (r *Ring) GetSQE() *SQE {
+	t := r.sq.tail
+	if t == r.sq.lentEnd || r.stopped.Load() {
+		return r.nextSQE()
+	}
+	r.sq.tail++
+	return &r.sq.lent[t&r.sq.mask].SQE // cleared when it was freed
+}
+
+// nextSQE is GetSQE when no entry is lent in advance.
+func (r *Ring) nextSQE() *SQE {
 	q := &r.sq
 	if q.tail-q.head == uint32(len(q.entries)) || r.stopped.Load() {
 		return nil
 	}
 	if q.lent != nil {
+		q.lend(r.eng)
 		q.tail++
-		return &q.lent[(q.tail-1)&q.mask].SQE // cleared when it was freed
+		return &q.lent[(q.tail-1)&q.mask].SQE
 	}
 	sqe := &q.entries[q.tail&q.mask]
 	*sqe = SQE{}
 	q.tail++
+	q.lentEnd = q.tail // none
 	return sqe
 }
 
@@ -122,7 +143,7 @@ func (r *Ring) submitFor(wait int) (n int, stopped bool, err error) {
 		return 0, false, r.gone()
 	}
 	r.comes = wait > 0
-	r.take(r.sq.shared.Cap()) // what was pushed before goes first
+	r.take(len(r.sq.entries)) // what was pushed before goes first
 	var own runner
 	if r.direct != nil {
 		n, stopped, err = r.direct.acceptOwn()
@@ -239,6 +260,9 @@ func (r *Ring) publish() (n int, stopped bool, err error) {
 			r.own(func() {})
 			err = r.push(q.whole, bytes)
 		}
+		if err == ErrFull && r.opts.locked {
+			err = r.pushLocked(q.whole, bytes)
+		}
 		clear(q.whole)
 		if err != nil && n == 0 {
 			if err == ErrFull {
@@ -260,10 +284,36 @@ func (r *Ring) publish() (n int, stopped bool, err error) {
 	return n, stopped, nil
 }
 
+// pushLocked is push that waits while it is for the locked thread to make room.
+func (r *Ring) pushLocked(sqes []SQE, bytes int64) error {
+	r.cq.pushing.Add(1)
+	defer r.cq.pushing.Add(-1)
+	for {
+		seen, untaken := r.cq.room.Load(), r.direct.untaken()
+		err := r.push(sqes, bytes)
+		if err != ErrFull || !untaken {
+			return err
+		}
+		r.pushed()
+		_ = r.awaitRoom(context.Background(), seen) // push tells
+	}
+}
+
 // push publishes SQEs, all or none, contiguous.
 func (r *Ring) push(sqes []SQE, bytes int64) error {
 	if err := r.reserve(len(sqes), bytes); err != nil {
 		return isFull(err)
+	}
+	if r.direct != nil {
+		op := r.eng.Lend(len(sqes))
+		op.Fill(sqes)
+		if status := r.direct.push(op, len(sqes)); status != ring.OK {
+			r.eng.Restore(op)
+			r.eng.Unreserve(len(sqes), bytes)
+			r.kick() // as below
+			return r.pushError(status)
+		}
+		return nil
 	}
 	r.intake.Add(int64(len(sqes)))
 	if status := r.sq.shared.PushN(sqes); status != ring.OK {
@@ -313,13 +363,16 @@ func (r *Ring) Push(sqes ...SQE) error {
 	for i := range sqes {
 		bytes += sqes[i].Bytes()
 	}
-	if len(sqes) > r.sq.shared.Cap() || r.refused(len(sqes), bytes) == ErrTooBig {
+	if len(sqes) > len(r.sq.entries) || r.refused(len(sqes), bytes) == ErrTooBig {
 		return ErrTooBig
 	}
 	if err := r.push(sqes, bytes); err != nil {
 		return err
 	}
 	r.pushed()
+	if r.direct != nil && r.eng.Alive() > len(r.cq.cells) {
+		runtime.Gosched() // to those who reap: here nothing else holds pushers back
+	}
 	return nil
 }
 
@@ -401,6 +454,9 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 	if own := c.offer.withdraw(); own != nil {
 		own.run()
 	}
+	if !c.fired.Load() {
+		r.fetch() // it may be over already
+	}
 	if ctx.Done() == nil && !c.fired.Load() && r.takeHarvest() {
 		c.harvesting.Store(true)
 		r.harvest(&c.waiter)
@@ -419,6 +475,10 @@ func (r *Ring) Do(ctx context.Context, sqe SQE) (CQE, error) {
 		// owner (behind somebody else's claim), start sees it.
 		c.cancelled.Store(true)
 		r.own(func() {
+			if r.direct != nil {
+				r.cq.mu.Lock() // under which it ends
+				defer r.cq.mu.Unlock()
+			}
 			if c.op != nil {
 				r.end(c.op)
 			}

@@ -93,7 +93,10 @@ func (r *Ring) Stats() Stats {
 		BytesHeld: r.eng.BytesHeld(),
 	}
 	r.owner.Lock()
-	s.Errors, s.Oldest = r.stat.errors.read(), r.oldestAge()
+	r.cq.mu.Lock()
+	s.Errors = r.stat.errors.read()
+	r.cq.mu.Unlock()
+	s.Oldest = r.oldestAge()
 	r.low.stats(&s)
 	r.owner.Unlock()
 	r.drive() // what was asked for meanwhile

@@ -12,6 +12,7 @@ import (
 type waiter struct {
 	need       uint64 // CQEs in the ring; for a pusher, the count of room it saw
 	all        bool   // need is not a number of CQEs
+	served     bool   // what it waits for does not come by harvesting
 	fired      atomic.Bool
 	harvesting atomic.Bool // it sleeps in the kernel's event queue, not on ch
 	ch         chan struct{}
@@ -152,7 +153,7 @@ func (r *Ring) met(l *waiterList, need uint64) (bool, error) {
 	case &r.cq.idlers:
 		return r.quiet(), nil
 	case &r.cq.turns:
-		return r.cq.room.Load() != need || r.closed.Load(), nil
+		return r.cq.turned.Load() != need || r.closed.Load(), nil
 	case &r.cq.pushers:
 		return r.cq.room.Load() != need || r.stopped.Load(), nil
 	}
@@ -193,23 +194,36 @@ func (r *Ring) awaitRoom(ctx context.Context, seen uint64) error {
 	return r.awaitIn(ctx, &r.cq.pushers, seen)
 }
 
-// awaitTurn waits until the engine had a turn since room was read as seen. The caller
-// is counted in pushing.
+// awaitTurn waits until the engine had a turn since turned was read as seen. The caller
+// is counted in turning.
 func (r *Ring) awaitTurn(ctx context.Context, seen uint64) error {
 	return r.awaitIn(ctx, &r.cq.turns, seen)
 }
 
-// roomMade says that a push may succeed which failed before.
+// roomMade says that a push may succeed which failed before, and that the engine had a
+// turn.
 func (r *Ring) roomMade() {
 	q := &r.cq
-	// After the room was made: who is not counted yet will look for it.
-	if q.pushing.Load() == 0 {
+	// After the room was made: who is not counted yet will look for it. With a kernel
+	// that is a ring itself there will be more, if it is not worth it yet.
+	var lists [2]*waiterList
+	if q.pushing.Load() > 0 && (r.direct == nil || r.direct.roomy()) {
+		q.room.Add(1)
+		lists[0] = &q.pushers
+	}
+	if q.turning.Load() > 0 {
+		q.turned.Add(1)
+		lists[1] = &q.turns
+	}
+	if lists[0] == nil && lists[1] == nil {
 		return
 	}
-	q.room.Add(1)
 	var woken wakeList
 	q.mu.Lock()
-	for _, l := range [...]*waiterList{&q.pushers, &q.turns} {
+	for _, l := range lists {
+		if l == nil {
+			continue
+		}
 		for w := l.head; w != nil; w = l.head {
 			l.remove(w)
 			woken.add(w)
@@ -226,8 +240,18 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 	if done, err := r.met(l, need); done {
 		return err
 	}
+	// A kernel that is a ring itself takes what was pushed when it is submitted; and
+	// who makes room among what is alive has reaped it.
+	served := r.direct != nil && l == &r.cq.pushers
+	if r.direct != nil && !served {
+		r.fetch()
+		if done, err := r.met(l, need); done {
+			return err
+		}
+	}
 	w := r.newWaiter(need)
 	w.all = l != &r.cq.waiters
+	w.served = served
 	defer r.waiters.Put(w)
 	for {
 		r.cq.mu.Lock()
@@ -239,7 +263,7 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 			r.leave(w)
 			return err
 		}
-		if ctx.Done() == nil && r.takeHarvest() {
+		if ctx.Done() == nil && !served && r.takeHarvest() {
 			w.harvesting.Store(true)
 			r.harvest(w)
 			w.harvesting.Store(false)
@@ -254,7 +278,9 @@ func (r *Ring) awaitIn(ctx context.Context, l *waiterList, need uint64) error {
 
 // park waits for the signal, or the end of ctx.
 func (r *Ring) park(ctx context.Context, w *waiter) error {
-	if ctx.Done() != nil {
+	if w.served {
+		// Nobody need harvest for it.
+	} else if ctx.Done() != nil {
 		r.parked.Add(1)
 		defer r.parked.Add(-1)
 		r.ensureHarvest()
@@ -351,6 +377,9 @@ func (r *Ring) harvestLoop() {
 	r.dropHarvest()
 }
 
+// maxLooks is how often a waiter looks again for what somebody is just submitting.
+const maxLooks = 64
+
 // harvest fetches completions until w is fired; without w, as long as the ring
 // wants it.
 func (r *Ring) harvest(w *waiter) {
@@ -362,20 +391,25 @@ func (r *Ring) harvest(w *waiter) {
 	}
 	bring := r.kick
 	if r.direct != nil {
-		bring = r.bring // only an owner can take what is there: wait for that
+		bring = r.bring
 	}
-	for polled := false; !over(); {
+	for looks, polled := 0, false; !over(); looks++ {
 		// A waiter who has slept once sleeps again at once: that fetches what is
 		// there as a poll would, and nobody but him came by meanwhile.
 		if !polled {
 			if r.low.poll() > 0 {
 				bring()
+				looks = 0
 				continue
 			}
 			runtime.Gosched() // let those run who would submit more
 			if over() || r.low.poll() > 0 {
 				bring()
+				looks = 0
 				continue
+			}
+			if w != nil && r.direct != nil && looks < maxLooks && r.direct.busy() {
+				continue // to sleep and be woken takes longer
 			}
 			polled = w != nil
 		}
@@ -390,27 +424,15 @@ func (r *Ring) harvest(w *waiter) {
 			return
 		}
 		if r.low.sleep() > 0 {
-			r.kick()
+			bring()
 		}
-	}
-}
-
-// bring is a turn of the engine, waited for.
-func (r *Ring) bring() { r.own(func() {}) }
-
-// glance takes what is there, unless somebody is just doing so.
-func (r *Ring) glance() {
-	if r.owner.TryLock() {
-		r.turn(turnSQEs)
-		r.release()
-		r.drive()
 	}
 }
 
 // look fetches what is there without waiting, and reports whether a CQE is.
 func (r *Ring) look() bool {
 	if r.direct != nil {
-		r.glance()
+		r.fetch()
 	} else if r.takeHarvest() {
 		if r.low.poll() > 0 {
 			r.kick()

@@ -17,6 +17,12 @@ type Kernel interface {
 	// aio_readv(2), aio_writev(2). The opcode in the block does not matter.
 	// From success until Return the block stays at its address, unused for
 	// anything else, and its buffers stay valid.
+	//
+	// A disk reads into the pages that the process had at the submission. If it
+	// forks before the end, os/exec's way included, and writes to such a page while
+	// the child still shares it, it has another page from then on and what is read
+	// is lost: nothing else may lie in the pages of a buffer that a disk reads
+	// into. Seen on 13.2 and 15.
 	Read(cb *ControlBlock) Errno
 	Write(cb *ControlBlock) Errno
 	Readv(cb *ControlBlock) Errno

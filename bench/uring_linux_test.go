@@ -223,5 +223,6 @@ func BenchmarkUringPush8(b *testing.B) {
 		}
 		group.Wait()
 		reaping.Wait()
+		b.ReportMetric(float64(total)/float64(r.Stats().Enters), "ops/enter")
 	})
 }

@@ -332,17 +332,28 @@ func TestUnwatchableIsReadyAtOnce(t *testing.T) {
 func TestWatchAndTimerReachASleeper(t *testing.T) {
 	eachQueue(t, func(t *testing.T, r *Reactor) {
 		in, out := pipe(t)
-		for i := range uint64(200) {
+		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0) // what most queues do not watch
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer null.Close()
+		for i := range uint64(300) {
 			var wg sync.WaitGroup
 			wg.Go(func() {
 				for range i % 8 {
 					runtime.Gosched()
 				}
-				if i%2 == 0 {
+				for i%4 == 3 && r.inside.Load() == 0 { // in the kernel, or on its last step there
+					runtime.Gosched()
+				}
+				switch i % 3 {
+				case 0:
 					add(t, r, in, In, i)
 					say(t, out)
-				} else {
-					r.AddTimer(r.Now()+int64(i%3)*10_000, i)
+				case 1:
+					r.AddTimer(r.Now()+int64(i%5)*10_000, i)
+				case 2:
+					add(t, r, int(null.Fd()), Out, i)
 				}
 			})
 			got := next(t, r)
@@ -350,7 +361,7 @@ func TestWatchAndTimerReachASleeper(t *testing.T) {
 			if len(got) != 1 || got[0].Token != i {
 				t.Fatalf("%v, want that of %d", got, i)
 			}
-			if i%2 == 0 {
+			if i%3 == 0 {
 				hear(t, in)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -95,11 +96,14 @@ var cancelCases = []testCase{
 		r.wantAny(is(4, 4), cancelled(1), cancelled(1), cancelled(2), cancelled(3))
 	}},
 	{name: "cancel.fd", source: cancelFdPage, run: func(r *rig) {
-		fds := r.pending(1, 3)
-		r.submit(cancelFd(2, fds[1], 0))
-		r.wantOver(1, 1, is(2, 0))
-		r.submit(cancelFd(3, fds[1], 0))
+		first, second, third := r.stuck(21), r.stuck(22), r.stuck(23)
+		r.submit(first, second, third)
+		r.submit(cancelFd(2, int(second.Fd), 0))
+		r.wantAny(is(2, 0), cancelled(22))
+		r.submit(cancelFd(3, int(second.Fd), 0))
 		r.want(failed(3, unix.ENOENT))
+		r.submit(cancelFd(3, int(third.Fd), aioring.CancelAll))
+		r.wantAny(is(3, 1), cancelled(23))
 		r.submit(cancelFd(4, noFd, 0))
 		r.want(failed(4, unix.EBADF))
 		p := r.pipe()
@@ -198,7 +202,7 @@ var cancelCases = []testCase{
 	}},
 	{name: "cancel.completed_race", source: cancelSource + "; test/cancel-race.c", run: func(r *rig) {
 		answers := map[string]int{}
-		for range 300 {
+		for began, n := time.Now(), 0; n < 30 || n < 300 && time.Since(began) < 2*time.Second; n++ {
 			p := r.pipe()
 			o := p.read(1, 4)
 			r.submit(o)
@@ -270,6 +274,31 @@ var cancelCases = []testCase{
 			r.Errorf("an unknown flag: %d, %v", n, err)
 		}
 		r.nothingLeft()
+		if r.on.stall == nil {
+			return
+		}
+		running, release := r.on.stall()
+		r.submit(r.file("abcd").read(7, 4, 0))
+		running()
+		over := make(chan error, 1)
+		go func() {
+			_, err := which(func(s *aioring.SQE) { aioring.PrepCancel(s, 7, 0) })
+			over <- err
+		}()
+		select {
+		case err := <-over:
+			r.Errorf("what nothing stops is under way: %v", err)
+			over <- err
+		case <-time.After(pause):
+		}
+		release()
+		if err := soon(r, "CancelSync returns", over); err != nil {
+			r.Errorf("what nothing stops: %v", err)
+		}
+		if r.ring.PeekBatchCQE(make([]*aioring.CQE, 1)) != 1 {
+			r.Error("CancelSync has returned, and what it meant is not over")
+		}
+		r.want(is(7, 4))
 	}},
 	{name: "cancel.member", source: "io_uring_cancelation(7): what has not started is not found", run: func(r *rig) {
 		p := r.pipe()

@@ -29,6 +29,11 @@ var drainCases = []testCase{
 		f.wantContent("late")
 		r.submit(nop(5).drain()) // nothing is before it
 		r.want(is(5, 0))
+		r.submit(f.write(6, "x", 0), p.write(7, "done").drain()) // it goes on with nobody at the ring
+		if !r.readable(p.rd, patience) {
+			r.Fatal("nobody asks the ring, and the drained one does not start")
+		}
+		r.want(is(6, 1), is(7, 4))
 	}},
 	{name: "drain.blocks_later", source: drainSource, run: func(r *rig) {
 		p := r.pipe()

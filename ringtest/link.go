@@ -33,6 +33,11 @@ var linkCases = []testCase{
 		p.put("1234")
 		r.want(is(1, 4), is(2, 4), is(3, 0))
 		f.wantContent("late..")
+		r.submit(f.write(1, "x", 0).link(), p.write(2, "done")) // it goes on with nobody at the ring
+		if !r.readable(p.rd, patience) {
+			r.Fatal("nobody asks the ring, and the second does not start")
+		}
+		r.want(is(1, 1), is(2, 4))
 	}},
 	{name: "link.fail_head", source: brokenChain, run: func(r *rig) {
 		f := r.file("same")

@@ -66,6 +66,9 @@ var linkTimeoutCases = []testCase{
 		r.wantAny(is(3, 0), expired(2), cancelled(1))
 		r.submit(update(4, 2, ms, aioring.LinkTimeoutUpdate))
 		r.want(failed(4, unix.ENOENT))
+		r.submit(timeout(5, long, 0, 0).link(), limit(5, long)) // of two it means the LINK_TIMEOUT
+		r.submit(update(6, 5, ms, aioring.LinkTimeoutUpdate))
+		r.wantAny(is(6, 0), expired(5), cancelled(5))
 	}},
 	{name: "ltmo.cancel_target", source: linkTimeout + "; io_uring_cancelation(7)", run: func(r *rig) {
 		r.submit(r.stuck(1).link(), limit(2, long))

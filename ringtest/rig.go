@@ -367,6 +367,11 @@ func (p pipe) read(data uint64, n int) op {
 	return prepared(data, func(s *aioring.SQE) { aioring.PrepRead(s, p.rd, make([]byte, n), aioring.CurrentPosition) })
 }
 
+// write is done at once.
+func (p pipe) write(data uint64, text string) op {
+	return prepared(data, func(s *aioring.SQE) { aioring.PrepWrite(s, p.wr, []byte(text), aioring.CurrentPosition) })
+}
+
 // put writes into the pipe.
 func (p pipe) put(text string) {
 	p.r.Helper()

@@ -13,9 +13,10 @@ import (
 )
 
 // Factory makes the rings that are judged, as [aioring.New] does: with so many
-// entries, and at least these options. It may add others, such as
-// [aioring.WithKernel] or [aioring.WithAIO], but none that changes what Submit
-// returns: not [aioring.WithWorker]. Its errors are judged too. Rings made are closed by the suite.
+// entries, and these options. It may add others, such as [aioring.WithKernel] or
+// [aioring.WithAIO], but none that changes what Submit returns, as
+// [aioring.WithWorker] does. Sizes and flags that a check asks for must reach New as
+// they are: what is refused is judged too. The suite closes the rings.
 type Factory func(entries int, opts ...aioring.Option) (*aioring.Ring, error)
 
 // Option tells [Run] more about the rings.
@@ -33,7 +34,8 @@ type target struct {
 type Stall func() (running, release func())
 
 // WithStall gives the suite a way to hold up a read. Without one, the check of an
-// operation that cannot be stopped uses a large write.
+// operation that cannot be stopped has only large writes, of which some are over
+// before they are cancelled.
 func WithStall(s Stall) Option { return func(t *target) { t.stall = s } }
 
 // testCase is one row of the table.

@@ -200,7 +200,7 @@ var submitCases = []testCase{
 		}()
 		defer func() { stop.Store(true); <-stopped }()
 		p, f := r.pipe(), r.file("abcdefgh")
-		for i := range uint64(300) {
+		for began, i := time.Now(), uint64(0); i < 30 || i < 300 && time.Since(began) < 2*time.Second; i++ {
 			r.put(p.read(3*i, 4), f.read(3*i+1, 8, 0), nop(3*i+2))
 			n, err := r.ring.SubmitAndWait(2)
 			if n != 3 || err != nil {

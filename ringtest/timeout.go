@@ -54,6 +54,12 @@ var timeoutCases = []testCase{
 		r.submit(timeout(1, long, 3, 0))
 		r.submit(removal(2, 1))
 		r.wantAny(cancelled(1), is(2, 0))
+		p := r.pipe()
+		r.submit(p.read(1, 4), timeout(1, long, 0, 0)) // of two it means the timer
+		r.submit(removal(2, 1))
+		r.wantAny(cancelled(1), is(2, 0))
+		p.put("1234")
+		r.want(is(1, 4))
 	}},
 	{name: "tmo.remove_none", source: removeSource, run: func(r *rig) {
 		r.submit(removal(1, 9))

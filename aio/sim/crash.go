@@ -308,8 +308,8 @@ func OneCrash(t T, point int, seed uint64, run, check func(d *Disk) error) {
 // Each is [EachCrash] of these power cuts. It returns how many images were checked.
 func (c Crashes) Each(t T, run, check func(d *Disk) error) (images int) {
 	t.Helper()
-	d, first := c.make(), 0
-	first = d.Ops()
+	d := c.make()
+	first := d.Ops()
 	if err := run(d); err != nil {
 		t.Fatalf("sim: without a power cut: %v", err)
 		return 0

@@ -429,6 +429,17 @@ func TestFaultGroup10ClosesForkExec(t *testing.T) {
 		r := newStepRig(t, Config{}, "abc")
 		o := r.start(r.Read, r.readOp(0, 1, aio.EvOneshot))
 		child := r.Fork()
+		r.wantErrno("aio_error in a child that has not used AIO", child.Error(o.cb), aio.EINVAL)
+		if st, errno := child.Cancel(r.fd, nil); st != aio.AllDone || errno != 0 {
+			t.Errorf("aio_cancel in the child: %v, %v", st, errno)
+		}
+		r.wantErrno("aio_suspend in the child", child.Suspend(blocks(o), 0), aio.EAGAIN)
+		if cb, _, errno := child.WaitComplete(0); cb != nil || errno != aio.EAGAIN {
+			t.Errorf("aio_waitcomplete in the child: %p, %v", cb, errno)
+		}
+		// Now it has. What answers is what its memory says.
+		r.wantErrno("aio_error in a child that has used AIO", child.Error(o.cb), aio.EINPROGRESS)
+		r.wantErrno("aio_suspend in the child", child.Suspend(blocks(o), 0), 0)
 		if _, errno := child.Return(o.cb); errno != aio.EINVAL {
 			t.Errorf("aio_return in the child: %v", errno)
 		}

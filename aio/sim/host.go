@@ -3,6 +3,8 @@
 package sim
 
 import (
+	"fmt"
+	"hash/fnv"
 	"math"
 	"sync"
 	"syscall"
@@ -99,8 +101,32 @@ func fstat(fd int) (hostStat, aio.Errno) {
 		st.vnode = st.Dev != pipeDevice() // a named pipe
 	case unix.S_IFSOCK:
 		st.Type = aio.TypeSocket
+		if st.Ino == 0 {
+			st.Ino = endpoints(fd)
+		}
 	}
 	return st, 0
+}
+
+// endpoints tells sockets apart where the host does not number them, as FreeBSD does
+// not those of TCP: by their two ends. Those that have neither count as one.
+func endpoints(fd int) uint64 {
+	h := fnv.New64a()
+	add := func(at unix.Sockaddr) {
+		switch at := at.(type) {
+		case *unix.SockaddrInet4:
+			fmt.Fprint(h, at.Addr, at.Port)
+		case *unix.SockaddrInet6:
+			fmt.Fprint(h, at.Addr, at.Port, at.ZoneId)
+		}
+	}
+	if local, err := unix.Getsockname(fd); err == nil {
+		add(local)
+	}
+	if peer, err := unix.Getpeername(fd); err == nil {
+		add(peer)
+	}
+	return h.Sum64()
 }
 
 // pipeDevice is the device that the host's pipes are on, by which they are told

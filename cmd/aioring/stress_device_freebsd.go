@@ -42,6 +42,12 @@ func usesOfDevice(path string) (string, error) {
 	return "", nil
 }
 
+// sameDevice compares device files as the system does.
+func sameDevice(a, b string) bool {
+	var x, y unix.Stat_t
+	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Rdev == y.Rdev
+}
+
 // partOf reports whether a device is another, or by its name a slice or a partition of
 // it: ada0 has ada0p1, ada0s1 and ada0s1a, and ada0a. ada01 is none of its.
 func partOf(part, disk string) bool {

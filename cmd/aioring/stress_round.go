@@ -206,10 +206,10 @@ func (r *round) use() {
 			r.ended.Store(true)
 			if r.ending == cut {
 				if err := r.ring.Close(); err != nil {
-					r.s.fail(fmt.Errorf("Close: %w", err))
+					r.s.fail(fmt.Errorf("a Close: %w", err))
 				}
 			} else if err := r.ring.Shutdown(context.Background()); err != nil {
-				r.s.fail(fmt.Errorf("Shutdown: %w", err))
+				r.s.fail(fmt.Errorf("a Shutdown: %w", err))
 			}
 		})
 	}
@@ -230,7 +230,7 @@ func (r *round) use() {
 func (r *round) close() error {
 	err := r.ring.Close()
 	if err != nil {
-		return fmt.Errorf("Close: %w", err)
+		return fmt.Errorf("a Close: %w", err)
 	}
 	if r.s.failed() {
 		return nil
@@ -807,7 +807,7 @@ func (r *round) reap(ctx context.Context, byIterator bool) {
 		cqe, err := r.ring.Wait(ctx)
 		if err != nil {
 			if ctx.Err() == nil && !(errors.Is(err, aioring.ErrClosed) && r.ended.Load()) {
-				r.s.fail(fmt.Errorf("Wait: %w", err))
+				r.s.fail(fmt.Errorf("a Wait: %w", err))
 			}
 			return
 		}
@@ -939,7 +939,8 @@ func (r *round) port(rng *rand.Rand) {
 			r.expect([]*operation{o})
 			filled = append(filled, o)
 		}
-		n, err := 0, error(nil)
+		var n int
+		var err error
 		wait := min(len(filled)+r.waitingFor(), 1+rng.IntN(8))
 		if rng.IntN(2) == 0 && len(doubles) == 0 {
 			// No entry is bad, and what is waited for comes.
@@ -951,7 +952,7 @@ func (r *round) port(rng *rand.Rand) {
 		filled = filled[n:]
 		if err != nil && !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR) {
 			if !(errors.Is(err, aioring.ErrClosed) && r.ended.Load()) {
-				r.s.fail(fmt.Errorf("Submit: %w", err))
+				r.s.fail(fmt.Errorf("a Submit: %w", err))
 				return
 			}
 			if r.ending == cut {

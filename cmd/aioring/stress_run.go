@@ -22,7 +22,6 @@ import (
 	"github.com/aioring/aioring"
 	"github.com/aioring/aioring/aio"
 	"github.com/aioring/aioring/aio/sim"
-	"golang.org/x/sys/unix"
 )
 
 // stress is one run: files, what is known of them, and one ring after the other.
@@ -373,10 +372,4 @@ func deep(n int) int {
 		return 0
 	}
 	return deep(n-1) + frame[n%64]
-}
-
-// device file names are compared as systems do.
-func sameDevice(a, b string) bool {
-	var x, y unix.Stat_t
-	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Rdev == y.Rdev
 }

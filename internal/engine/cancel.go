@@ -121,7 +121,7 @@ func (e *Engine) NextCancel() (target, by *Op) {
 }
 
 // Over reports whether what Cancel has sent on its way is.
-func (c *Op) Over() bool { return c.state == completed }
+func (o *Op) Over() bool { return o.state == completed }
 
 // Answer says what came of the target that NextCancel gave out: 0, it will end with
 // ECANCELED, or already did; EALREADY, it cannot be stopped; ENOENT, it is over, or

@@ -48,17 +48,20 @@ const (
 
 // Op is one accepted operation, from Accept to Free.
 type Op struct {
-	SQE   SQE
-	Owner any    // who gets the final CQE; nil: the completion queue
-	CQE   CQE    // final once Complete was called
-	Start int64  // when it was accepted: nanoseconds on the caller's clock
+	// What is looked at on the way of every operation comes first.
+	next  *Op    // in one list at a time
 	Token uint64 // what the kernel below calls it, if that is the kernel's to say
-
 	slot  uint32
-	state state // the owner's, as is all that follows
+	state state // the owner's, as is all that is not exported
 	marks marks
 	bytes int64
-	next  *Op    // in one list at a time
+	Start int64 // when it was accepted: nanoseconds on the caller's clock
+	Owner any   // who gets the final CQE; nil: the completion queue
+	SQE   SQE
+
+	CQE  CQE // final once Complete was called
+	Args any // what the kernel below has made to describe it; stays for the next life
+
 	link  *Op    // the next of its chain
 	guard *Op    // of an operation with an armed LINK_TIMEOUT that; of the LINK_TIMEOUT the operation
 	seq   uint64 // counts what was accepted
@@ -176,6 +179,11 @@ type Engine struct {
 	timers  timers
 	cancels List // seeking
 	asked   *Op  // the target that NextCancel gave out last, not answered yet
+
+	// lending guards vacant and made where operations are lent to several, and
+	// filling counts those who are filling some: see Freeze.
+	lending sync.Mutex
+	filling atomic.Int64
 }
 
 // New makes an engine for at most maxOps operations alive, holding at most
@@ -206,7 +214,9 @@ func (e *Engine) Reserve(n int, bytes int64) error {
 			return ErrFull
 		}
 		if e.alive.CompareAndSwap(alive, alive+int64(n)) {
-			e.bytes.Add(bytes)
+			if bytes != 0 {
+				e.bytes.Add(bytes)
+			}
 			return nil
 		}
 	}
@@ -214,8 +224,12 @@ func (e *Engine) Reserve(n int, bytes int64) error {
 
 // Unreserve gives back what Reserve claimed and nobody used.
 func (e *Engine) Unreserve(n int, bytes int64) {
-	e.alive.Add(-int64(n))
-	e.bytes.Add(-bytes)
+	if n != 0 {
+		e.alive.Add(-int64(n))
+	}
+	if bytes != 0 {
+		e.bytes.Add(-bytes)
+	}
 }
 
 // Alive is the number of operations reserved and not freed.
@@ -470,7 +484,10 @@ func (e *Engine) Free(op *Op) {
 
 // Each calls f for every operation that somebody runs. Owner only.
 func (e *Engine) Each(f func(*Op)) {
-	for i := range e.made {
+	e.lending.Lock() // some may still be lent in vain, and never run
+	made := e.made
+	e.lending.Unlock()
+	for i := range made {
 		if op := e.Op(i); op.state == released && op.marks&handed != 0 {
 			f(op)
 		}
@@ -480,6 +497,16 @@ func (e *Engine) Each(f func(*Op)) {
 // Op finds an operation by its slot.
 func (e *Engine) Op(slot uint32) *Op {
 	return &e.chunks[slot/chunkSize].Load()[slot%chunkSize]
+}
+
+// Find is Op for a number that may be nobody's slot: nil.
+func (e *Engine) Find(slot uint32) *Op {
+	if i := slot / chunkSize; i < uint32(len(e.chunks)) {
+		if c := e.chunks[i].Load(); c != nil {
+			return &c[slot%chunkSize]
+		}
+	}
+	return nil
 }
 
 // take finds a free operation. Reserve has made sure that there is one.

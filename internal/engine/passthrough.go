@@ -1,16 +1,21 @@
 package engine
 
 import (
+	"runtime"
 	"sync/atomic"
 	"syscall"
 )
 
 // A kernel that is a ring itself has io_uring's rules of its own. For such a one
 // the engine is only the table of what is alive: operations are lent before they
-// are submitted, so that their SQEs are filled in place, and nothing here looks at
-// what they ask for. All but Release belong to the engine's owner:
+// are submitted, by anybody, so that their SQEs are filled in place, and nothing
+// here looks at what they ask for:
 //
-//	Lend() -> fill op.SQE -> Admit(op) -> (the kernel runs it) -> Retire(op) -> Release(ops)
+//	Reserve, Lend -> fill op.SQE -> Admit(op), Admitted -> (the kernel runs it)
+//	-> Retire(op) -> Delivered, Release(ops)
+//
+// Who lends an operation has it to himself until it is published to the owner, and
+// who takes its completion from the kernel has it from there on.
 //
 // One rule is kept here all the same: which CQEs are left out for the sake of
 // IOSQE_CQE_SKIP_SUCCESS. The kernel must post them, or nobody would know that the
@@ -22,18 +27,88 @@ func (e *Engine) AllowLent(n int) {
 	e.chunks = make([]atomic.Pointer[chunk], (int(e.maxOps)+n+chunkSize-1)/chunkSize)
 }
 
-// Lend takes a free operation. Its SQE is clear.
-func (e *Engine) Lend() *Op { return e.take() }
+// Lend takes n free operations, 1 or more, which Unlink takes one from another.
+// Their SQEs are clear. Filled or Restore must follow soon, without waiting for
+// anything.
+func (e *Engine) Lend(n int) *Op {
+	e.lending.Lock()
+	first := e.idle()
+	last := first
+	for ; n > 1; n-- {
+		if last.next == nil {
+			e.vacant = nil
+			last.next = e.idle()
+		}
+		last = last.next
+	}
+	e.vacant, last.next = last.next, nil
+	e.filling.Add(1)
+	e.lending.Unlock()
+	return first
+}
 
-// Restore gives back an operation that was lent and not admitted.
-func (e *Engine) Restore(op *Op) {
-	op.SQE, op.Owner = SQE{}, nil
+// LendInto is Lend into a slice, for as long as one likes: only the owner admits
+// them.
+func (e *Engine) LendInto(ops []*Op) {
+	e.lending.Lock()
+	op := e.vacant
+	for i := range ops {
+		if op == nil {
+			e.vacant = nil
+			op = e.idle()
+		}
+		// Its link stays: it is set when the operation is given back.
+		ops[i], op = op, op.next
+	}
+	e.vacant = op
+	e.lending.Unlock()
+}
+
+// idle is the first of the free operations, which stays among them.
+func (e *Engine) idle() *Op {
+	op := e.take()
 	op.next, e.vacant = e.vacant, op
+	return op
+}
+
+// Unlink returns the operation that was lent after this one, nil if it is the last.
+func (o *Op) Unlink() *Op {
+	next := o.next
+	o.next = nil
+	return next
+}
+
+// Next is the operation that was lent after this one, nil if it is the last.
+func (o *Op) Next() *Op { return o.next }
+
+// Fill copies SQEs into as many operations, from this one on, and returns the one
+// that follows.
+func (o *Op) Fill(sqes []SQE) *Op {
+	for i := range sqes {
+		o.SQE = sqes[i]
+		o = o.next
+	}
+	return o
+}
+
+// Restore gives back operations that were lent together and not admitted.
+func (e *Engine) Restore(first *Op) {
+	for op := first; op != nil; op = op.next {
+		op.SQE = SQE{}
+	}
+	e.Filled() // before the lock, whose holder may wait for it
+	e.lending.Lock()
+	for op := first; op != nil; {
+		next := op.Unlink()
+		op.next, e.vacant = e.vacant, op
+		op = next
+	}
+	e.lending.Unlock()
 }
 
 // Admit makes a lent operation, for which there is room by Reserve, one that is
-// running. false: the engine takes no more, and Complete must be called for it.
-func (e *Engine) Admit(op *Op, bytes, now int64) bool {
+// running.
+func (e *Engine) Admit(op *Op, bytes, now int64) {
 	if op.SQE.owner != nil {
 		op.Owner, op.SQE.owner = op.SQE.owner, nil
 	}
@@ -41,7 +116,6 @@ func (e *Engine) Admit(op *Op, bytes, now int64) bool {
 	if len(op.SQE.Bufs) > 0 {
 		op.keepVector()
 	}
-	return !e.closing
 }
 
 // Withdraw makes an admitted operation a lent one again.
@@ -50,7 +124,7 @@ func (e *Engine) Withdraw(op *Op) {
 	op.link, op.guard = nil, nil
 }
 
-// Closing reports whether CancelAll was called.
+// Closing reports whether CancelAll was called. Owner only.
 func (e *Engine) Closing() bool { return e.closing }
 
 // Chain says that next follows an admitted operation in its chain. A LINK_TIMEOUT
@@ -66,6 +140,24 @@ func (e *Engine) Chain(op, next *Op) {
 
 // Follower reports whether an admitted operation waits for another in its chain.
 func (o *Op) Follower() bool { return o.marks&follower != 0 }
+
+// Plain reports whether the end of an admitted operation concerns no other.
+func (o *Op) Plain() bool { return o.SQE.Flags == 0 && o.marks == handed }
+
+// Freeze waits until nobody fills an operation that was lent by Lend, and keeps it
+// so until Thaw: for Named and Meant, during which no operation may be retired either.
+func (e *Engine) Freeze() {
+	e.lending.Lock()
+	for e.filling.Load() > 0 {
+		runtime.Gosched() // they publish what they have claimed, and wait for nobody
+	}
+}
+
+// Thaw ends it.
+func (e *Engine) Thaw() { e.lending.Unlock() }
+
+// Filled says that what one Lend has lent is filled and admitted.
+func (e *Engine) Filled() { e.filling.Add(-1) }
 
 // Named calls f for the admitted operations that have this user data, until it is
 // false.
@@ -129,6 +221,9 @@ func (e *Engine) Retire(op *Op, res int32) (silent bool) {
 	return silent && op.Owner == nil
 }
 
+// RetirePlain is Retire of a plain operation.
+func (e *Engine) RetirePlain(op *Op) { op.state = idle }
+
 // refusal reports whether a LINK_TIMEOUT has a result that one which was taken cannot
 // have.
 func refusal(res int32) bool {
@@ -163,10 +258,10 @@ func (l *Released) Add(op *Op) {
 	l.bytes += op.bytes
 	l.n++
 	// The buffers are no longer the ring's: let the collector have them.
-	op.SQE, op.Owner = SQE{}, nil
-	if len(op.vector) > 0 {
+	if op.SQE.Bufs != nil {
 		op.dropVector()
 	}
+	op.SQE, op.Owner = SQE{}, nil
 	op.next = l.first
 	if l.first == nil {
 		l.last = op

@@ -65,7 +65,6 @@ type simOp struct {
 	count    uint64 // posted when it is reached
 	began    bool   // ran, or was a timer, or did what the engine does itself
 	cancel   bool   // its cancellation was granted
-	expired  bool
 	more     int
 	ended    bool
 	res      int32

@@ -1,49 +1,5 @@
 package engine
 
-// Opcode says what an operation does. The numbers are io_uring's.
-type Opcode uint8
-
-// The operations. Source: Linux include/uapi/linux/io_uring.h, enum io_uring_op.
-const (
-	OpNop           Opcode = 0
-	OpReadv         Opcode = 1
-	OpWritev        Opcode = 2
-	OpFsync         Opcode = 3
-	OpTimeout       Opcode = 11
-	OpTimeoutRemove Opcode = 12
-	OpAsyncCancel   Opcode = 14
-	OpLinkTimeout   Opcode = 15
-	OpRead          Opcode = 22
-	OpWrite         Opcode = 23
-)
-
-// String is io_uring's name of the operation.
-func (o Opcode) String() string {
-	switch o {
-	case OpNop:
-		return "NOP"
-	case OpReadv:
-		return "READV"
-	case OpWritev:
-		return "WRITEV"
-	case OpFsync:
-		return "FSYNC"
-	case OpTimeout:
-		return "TIMEOUT"
-	case OpTimeoutRemove:
-		return "TIMEOUT_REMOVE"
-	case OpAsyncCancel:
-		return "ASYNC_CANCEL"
-	case OpLinkTimeout:
-		return "LINK_TIMEOUT"
-	case OpRead:
-		return "READ"
-	case OpWrite:
-		return "WRITE"
-	}
-	return "OP" + utoa(uint(o))
-}
-
 func utoa(n uint) string {
 	if n < 10 {
 		return string(rune('0' + n))
@@ -89,12 +45,13 @@ const (
 type SQE struct {
 	Opcode   Opcode
 	Flags    uint8    // FlagIOLink and its kin
+	IOPrio   uint16   // the operation's own flags of a second kind
 	Fd       int32    // the descriptor's number
 	OpFlags  uint32   // the operation's own flags: fsync, timeout, cancel, nop
 	Len      uint32   // the opcode meant by CancelOp; the result of a NOP
 	Off      int64    // in bytes, or CurrentPosition; the count of a TIMEOUT
 	Addr     uint64   // the UserData of the operation meant, by ASYNC_CANCEL and TIMEOUT_REMOVE
-	Time     int64    // in nanoseconds: how long, or, with TimeoutAbs, when
+	Time     int64    // in nanoseconds: how long, or, with TimeoutAbs, when; of what is no timeout, Rest
 	UserData uint64   // comes back in the CQE, unchanged
 	Buf      []byte   // for OpRead and OpWrite: the ring's until the final CQE
 	Bufs     [][]byte // for OpReadv and OpWritev: the buffers are so too, the slice until it is accepted
@@ -102,9 +59,24 @@ type SQE struct {
 	owner    any
 }
 
+// Rest is what else io_uring's entry has: the index of a registered buffer or the group
+// that one is taken from, a personality, and a place in the table of files, from 1 on, or
+// what stands in its place. An operation that is no timeout has it where those have Time.
+func (s *SQE) Rest() (bufIndex, personality uint16, fileIndex int32) {
+	return uint16(s.Time), uint16(s.Time >> 16), int32(s.Time >> 32)
+}
+
+// SetBufIndex, SetPersonality and SetFileIndex set a part of Rest.
+func (s *SQE) SetBufIndex(i uint16)    { s.Time = s.Time&^0xffff | int64(i) }
+func (s *SQE) SetPersonality(i uint16) { s.Time = s.Time&^0xffff0000 | int64(i)<<16 }
+func (s *SQE) SetFileIndex(i int32)    { s.Time = s.Time&0xffffffff | int64(i)<<32 }
+
 // Own says who is given the final CQE in place of the completion queue. It
 // comes back as Op.Owner.
 func Own(s *SQE, owner any) { s.owner = owner }
+
+// Owned reports whether there is one.
+func (s *SQE) Owned() bool { return s.owner != nil }
 
 // Bytes is the amount of memory that the operation names.
 func (s *SQE) Bytes() int64 {

@@ -17,9 +17,9 @@ import (
 const needed = FeatSingleMmap | FeatNoDrop | FeatSubmitStable | FeatRWCurPos | FeatExtArg
 
 // Ring is one io_uring. The submission side (NextSQE, Retract, Enter with SQEs) is
-// for one goroutine at a time, the completion side (NextCQE, Advance) for one too;
-// the two may run at the same time. Ready, Wait and the register calls may be
-// called by anybody.
+// for one goroutine at a time, the completion side (Peek, Advance, CQEs) for one
+// too; the two may run at the same time. Ready, Wait, Events and the register calls
+// may be called by anybody.
 type Ring struct {
 	fd     int
 	params Params
@@ -249,6 +249,17 @@ func (r *Ring) Enter(n uint32, events bool) (uint32, syscall.Errno) {
 		got, errno := enter(r.fd, n, 0, flags, nil, 0)
 		if errno != unix.EINTR {
 			return got, errno
+		}
+	}
+}
+
+// Events asks the kernel to bring in completions that wait for that: deferred ones,
+// and those that had no room. Unlike Enter it leaves the submission side alone.
+func (r *Ring) Events() syscall.Errno {
+	for {
+		_, errno := enter(r.fd, 0, 0, EnterGetEvents, nil, 0)
+		if errno != unix.EINTR {
+			return errno
 		}
 	}
 }

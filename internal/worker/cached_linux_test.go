@@ -9,12 +9,12 @@ import (
 )
 
 // cachedFile is a file of so many bytes, in the page cache, on a file system that can
-// tell what is there.
+// tell what is there or is nothing but memory.
 func cachedFile(t *testing.T, size int) (fd int, data []byte) {
 	t.Helper()
 	fd, data = tempFile(t), pattern(size)
 	mustWrite(t, fd, data)
-	if _, err := unix.Preadv2(fd, [][]byte{make([]byte, 1)}, 0, unix.RWF_NOWAIT); err == unix.EOPNOTSUPP || err == unix.ENOSYS {
+	if _, err := unix.Preadv2(fd, [][]byte{make([]byte, 1)}, 0, unix.RWF_NOWAIT); err == unix.EOPNOTSUPP && !inMemory(fd) {
 		t.Skip("preadv2 with RWF_NOWAIT: ", err)
 	}
 	return fd, data
@@ -53,7 +53,7 @@ func TestCacheReads(t *testing.T) {
 		{"a bad descriptor", -1, buf[:1], nil, 0, false, nil},
 	} {
 		clear(buf)
-		n, ok := new(Cache).Read(c.fd, c.p, c.bufs, c.off)
+		n, ok := new(Cache).Read(c.fd, c.p, c.bufs, c.off, new(Pages))
 		if ok != c.ok || n != len(c.want) || !bytes.Equal(buf[:n], c.want) {
 			t.Errorf("%s: %d, %v", c.name, n, ok)
 		}
@@ -79,7 +79,7 @@ func TestCacheLeavesWhatIsNotThere(t *testing.T) {
 		if _, err := unix.Pread(fd, buf[:4096], off); err != nil { // now the first half is there
 			t.Fatal(err)
 		}
-		n, ok := new(Cache).Read(fd, buf, nil, off)
+		n, ok := new(Cache).Read(fd, buf, nil, off, new(Pages))
 		switch {
 		case !ok:
 			left++
@@ -102,7 +102,7 @@ func TestCacheAskedInVainIsAskedLess(t *testing.T) {
 	// pause counts the reads that are not asked for.
 	pause := func() (n int) {
 		for {
-			if _, ok := h.Read(fd, buf, nil, 0); ok {
+			if _, ok := h.Read(fd, buf, nil, 0, new(Pages)); ok {
 				return n
 			}
 			n++
@@ -111,11 +111,18 @@ func TestCacheAskedInVainIsAskedLess(t *testing.T) {
 	for misses, want := range []int{0, 0, 2, 6, 14, 30, 62, 126, 254, 254, 254} {
 		for range misses {
 			h.skip = 0
-			h.Read(r, buf, nil, 0)
+			h.Read(r, buf, nil, 0, new(Pages))
 		}
 		if got := pause(); got != want {
 			t.Errorf("after %d misses %d reads are not asked for, want %d", misses, got, want)
 		}
+	}
+	medium := pagesMedium // of such a one nobody asks in vain
+	for range 10 {
+		h.Read(fd, buf, nil, 0, &medium)
+	}
+	if got := pause(); got != 0 {
+		t.Errorf("%d reads are not asked for, for others that could not be", got)
 	}
 }
 
@@ -126,34 +133,61 @@ func TestCacheTurnEnds(t *testing.T) {
 	var h Cache
 	for range 2 {
 		for i := range cachedTurn / cachedSize {
-			if _, ok := h.Read(fd, buf, nil, 0); !ok {
+			if _, ok := h.Read(fd, buf, nil, 0, new(Pages)); !ok {
 				t.Fatalf("read %d is not made", i)
 			}
 		}
-		if _, ok := h.Read(fd, buf[:1], nil, 0); ok {
+		if _, ok := h.Read(fd, buf[:1], nil, 0, new(Pages)); ok {
 			t.Fatal("the turn does not end")
 		}
 		h.NextTurn()
 	}
 }
 
+// Files that are nothing but memory are read at once, also where the kernel cannot be
+// asked not to wait.
+func TestMemoryIsRead(t *testing.T) {
+	fd, err := unix.MemfdCreate("memory", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, fd)
+	data, buf := pattern(10_000), make([]byte, 4096)
+	mustWrite(t, fd, data)
+	var h Cache
+	var where Pages
+	for _, off := range []int{0, 4096, 8192, 10_000, 20_000} {
+		want := data[min(off, len(data)):min(off+len(buf), len(data))]
+		n, ok := h.Read(fd, buf, nil, int64(off), &where)
+		if !ok || !bytes.Equal(buf[:n], want) {
+			t.Errorf("%d bytes at %d, %v", n, off, ok)
+		}
+		n, ok = h.Read(fd, nil, [][]byte{buf[:1], buf[1:]}, int64(off), &where)
+		if !ok || !bytes.Equal(buf[:n], want) {
+			t.Errorf("vectors: %d bytes at %d, %v", n, off, ok)
+		}
+	}
+	if where == pagesMedium || !inMemory(fd) || inMemory(-1) {
+		t.Errorf("it is not known where it is: %d", where)
+	}
+}
+
 func TestDirect(t *testing.T) {
-	fd := tempFile(t)
-	if Direct(fd) {
-		t.Error("a plain file is read past the cache")
+	if where := pagesOf(tempFile(t)); where != pagesCached {
+		t.Errorf("a plain file: %d", where)
 	}
-	if !Direct(-1) {
-		t.Error("nothing is cached")
+	if where := pagesOf(-1); where != pagesMedium {
+		t.Errorf("no file: %d", where)
 	}
-	past, err := unix.Open(filepath.Join(t.TempDir(), "direct"), unix.O_RDWR|unix.O_CREAT|unix.O_DIRECT, 0o600)
+	fd, err := unix.Open(filepath.Join(t.TempDir(), "direct"), unix.O_RDWR|unix.O_CREAT|unix.O_DIRECT, 0o600)
 	if err == unix.EINVAL {
 		t.Skip("no O_DIRECT on this file system")
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	closeLater(t, past)
-	if !Direct(past) {
-		t.Error("O_DIRECT is read from the cache")
+	closeLater(t, fd)
+	if where := pagesOf(fd); where != pagesMedium {
+		t.Errorf("O_DIRECT: %d", where)
 	}
 }

@@ -2,10 +2,9 @@
 
 package worker
 
-// readCached is Linux's: elsewhere no read can be told not to wait for the medium.
-func readCached(int, []byte, [][]byte, int64) (int, bool) { return 0, false }
+// pagesOf: elsewhere than on Linux no read can be told not to wait for the medium.
+func pagesOf(int) Pages { return pagesMedium }
+
+func readCached(int, []byte, [][]byte, int64, *Pages) (int, bool) { return 0, false }
 
 func endsBy(int, int64) bool { return false }
-
-// Direct says here that no read is one for Cache.
-func Direct(int) bool { return true }
