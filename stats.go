@@ -37,7 +37,7 @@ type Stats struct {
 	// What became of the operations below the engine.
 	Lists     uint64 `json:"lists"`      // lio_listio calls
 	Listed    uint64 `json:"listed"`     // jobs the kernel took through them
-	Singles   uint64 `json:"singles"`    // submitting calls for one job: fsync, and vectors before FreeBSD 14
+	Singles   uint64 `json:"singles"`    // submitting calls for one job: what would be a list of one, fsync, and vectors before FreeBSD 14
 	Reaped    uint64 `json:"reaped"`     // jobs reaped by aio_return
 	Plain     uint64 `json:"plain"`      // operations run as plain calls on workers
 	Direct    uint64 `json:"direct"`     // operations that were alone, run as plain calls by their submitters

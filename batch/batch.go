@@ -580,6 +580,10 @@ func (b *Batch) submit(room int) (accepted int, full bool) {
 	if len(b.list) == 0 {
 		return 0, full
 	}
+	if len(b.list) == 1 {
+		n, refused := b.single(b.listed[0], b.list[0]) // the direct call costs less
+		return n, full || refused
+	}
 	n, refused := b.submitList()
 	return n, full || refused
 }
