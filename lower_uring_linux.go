@@ -716,13 +716,13 @@ func (l *uringLower) reap(woken wakeList, owner bool) (_ wakeList, n uint64) {
 		q.tail.Store(tail)
 	}
 	eng.Release(&done)
-	if n > 0 {
+	if n > 0 && !l.progress.Load() {
 		l.progress.Store(true)
-		if l.missing.Load() {
-			l.ring.again.Store(true)
-			if !owner {
-				l.rules.Store(true) // so that the owner gets to know
-			}
+	}
+	if l.missing.Load() && l.progress.Load() {
+		l.ring.again.Store(true)
+		if !owner {
+			l.rules.Store(true) // so that the owner gets to know
 		}
 	}
 	if (any || n > 0) && l.several.Load() {
