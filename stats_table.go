@@ -28,7 +28,7 @@ func (s Stats) String() string {
 		{"merged", []cell{{"jobs", s.Merges}, {"of", s.Members}, {"split", s.Splits}, {"copied", s.Bounces}, {"cut", s.Cuts}, {"syncs shared", s.Shared}}},
 		{"refused", []cell{{"again", s.Again}, {"partial", s.Partial}, {"too long", s.TooLong}, {"fallbacks", s.Fallbacks}, {"files", s.Refusing}}},
 		{"waited", []cell{{"for room", s.Held}, {"for another", s.Overlaps}, {"reissued", s.Reissued}}},
-		{"reaped", []cell{{"jobs", s.Reaped}, {"polls", s.Polls}, {"sleeps", s.Sleeps}, {"wakes", s.Wakes}, {"stale", s.Stale}}},
+		{"reaped", []cell{{"jobs", s.Reaped}, {"polls", s.Polls}, {"sleeps", s.Sleeps}, {"wakes", s.Wakes}, {"stale", s.Stale}, {"lost", s.Lost}}},
 		{"kernel's jobs", []cell{{"at most", uint64(s.HighWater)}, {"limit", uint64(s.Limit)}}},
 	} {
 		written := false

@@ -164,8 +164,8 @@ type Config struct {
 
 // slot is the owner's knowledge about one control block.
 type slot struct {
-	// gen is the generation under which the block was submitted last, 0 when it
-	// is free. Storing it publishes job to the harvester.
+	// gen is the generation under which the block was submitted last, 0 if the kernel
+	// did not take it. Storing it publishes job to the harvester.
 	gen atomic.Uint32
 	job *Job
 	// reaped is the generation whose job the harvester took. It is set before
@@ -217,7 +217,7 @@ type Batch struct {
 
 	now    int64 // of the submitting call, the owner's
 	reaped int64 // of the Harvest, the harvester's
-	armed  int64 // blocks armed and not counted in inKernel, the owner's
+	live   int   // control blocks armed, the owner's
 
 	// What the Harvest has ended, the harvester's.
 	ended, endedLast *Job
@@ -347,7 +347,8 @@ func (b *Batch) Add(j *Job) {
 // Budget is the process's, as configured.
 func (b *Batch) Budget() *Budget { return b.cfg.Budget }
 
-// InKernel is the number of jobs submitted and not settled. Any goroutine may ask.
+// InKernel is the number of jobs submitted and not settled, as it was at the end of the
+// last Flush, or 0 if there are none by now. Any goroutine may ask.
 func (b *Batch) InKernel() int { return int(b.inKernel.Load()) }
 
 // Waiting is the number of jobs that wait: for room, or for others before them. Any
@@ -358,7 +359,10 @@ func (b *Batch) Waiting() int { return int(b.queued.Load()) }
 // settled since have let go. Owner only.
 func (b *Batch) Ready() bool { return b.ready }
 
-func (b *Batch) count() { b.queued.Store(int64(b.waiting.Len() + b.held)) }
+func (b *Batch) count() {
+	b.queued.Store(int64(b.waiting.Len() + b.held))
+	b.inKernel.Store(int64(b.live))
+}
 
 // plainCalls is how many waiting jobs go Elsewhere at a time when the system has
 // no room and none of ours is there to make some.
@@ -406,7 +410,7 @@ func (b *Batch) flush() {
 			for j := b.planned.pop(); j != nil; j = b.planned.pop() {
 				b.wait(j)
 			}
-			if b.inKernel.Load() == 0 {
+			if b.live == 0 {
 				// No event of ours will ever come to make room.
 				b.elsewhere(plainCalls)
 			}
@@ -568,23 +572,16 @@ func (b *Batch) submit(room int) (accepted int, full bool) {
 		}
 		b.next()
 		if alone {
-			b.countArmed()
 			return b.single(j, cb)
 		}
 		b.list = append(b.list, cb)
 		b.listed = append(b.listed, j)
 	}
-	b.countArmed()
 	if len(b.list) == 0 {
 		return 0, full
 	}
 	n, refused := b.submitList()
 	return n, full || refused
-}
-
-func (b *Batch) countArmed() {
-	b.inKernel.Add(b.armed)
-	b.armed = 0
 }
 
 // diverts sees whether the next job is one that the kernel will not take as it is,
@@ -665,18 +662,24 @@ func (b *Batch) arm(j *Job) *aio.ControlBlock {
 		Value:       aio.Token{Slot: i, Gen: s.last}.Udata(),
 		KeventFlags: aio.EvOneshot,
 	})
-	b.armed++
+	b.live++
 	return cb
 }
 
 // disarm takes the control block of a job back that the kernel does not have.
 func (b *Batch) disarm(j *Job) {
 	s := b.slot(j.slot)
-	s.gen.Store(0)
+	if s.reaped.Load() != s.last {
+		s.gen.Store(0) // of a reaped one no event is taken any more
+	}
 	s.job = nil
-	clear(j.iov)
+	if len(j.iov) > 0 {
+		clear(j.iov)
+	}
 	b.free = append(b.free, j.slot)
-	b.inKernel.Add(-1)
+	if b.live--; b.live == 0 {
+		b.inKernel.Store(0)
+	}
 	j.place = nowhere
 }
 
@@ -986,8 +989,9 @@ func (b *Batch) HarvestFinished() int {
 		b.reaped = b.cfg.Now()
 	}
 	for i := range b.slab.Len() {
-		gen := b.slot(uint32(i)).gen.Load()
-		if gen == 0 {
+		s := b.slot(uint32(i))
+		gen := s.gen.Load()
+		if gen == 0 || s.reaped.Load() == gen {
 			continue
 		}
 		errno := b.cfg.Kernel.Error(b.slab.Block(i))
@@ -1095,7 +1099,7 @@ func (b *Batch) unhold(j *Job) {
 
 // Close releases the control blocks. No job may be in the kernel.
 func (b *Batch) Close() error {
-	if n := b.inKernel.Load(); n != 0 {
+	if n := b.live; n != 0 {
 		return fmt.Errorf("batch: %d jobs are still in the kernel", n)
 	}
 	b.cfg.Budget.Release()

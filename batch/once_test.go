@@ -118,8 +118,8 @@ func TestJobsAreFoundWithoutTheirEvents(t *testing.T) {
 		n += r.HarvestFinished()
 	}
 	r.settle()
-	if n != 2 || r.InKernel() != 2 || r.HarvestFinished() != 0 || len(r.Unfinished()) != 2 {
-		t.Errorf("%d reaped, %d in the kernel, %d unfinished", n, r.InKernel(), len(r.Unfinished()))
+	if n != 2 || r.live != 2 || r.HarvestFinished() != 0 || len(r.Unfinished()) != 2 {
+		t.Errorf("%d reaped, %d in the kernel, %d unfinished", n, r.live, len(r.Unfinished()))
 	}
 	gate.Open()
 	for n < 4 {

@@ -80,6 +80,7 @@ func newCollector(stats func() aioring.Stats, labels prometheus.Labels) *Collect
 		{"cuts_total", "Operations cut into pieces for their disk.", func(s *aioring.Stats) uint64 { return s.Cuts }},
 		{"files_refusing_total", "Files that turned out not to do AIO.", func(s *aioring.Stats) uint64 { return s.Refusing }},
 		{"enters_total", "io_uring_enter calls that submitted.", func(s *aioring.Stats) uint64 { return s.Enters }},
+		{"lost_total", "Completions that the kernel had no memory for.", func(s *aioring.Stats) uint64 { return s.Lost }},
 		{"polls_total", "Calls that looked for completions without waiting.", func(s *aioring.Stats) uint64 { return s.Polls }},
 		{"sleeps_total", "Calls that waited for completions.", func(s *aioring.Stats) uint64 { return s.Sleeps }},
 		{"wakes_total", "Sleepers woken by another goroutine.", func(s *aioring.Stats) uint64 { return s.Wakes }},
