@@ -53,6 +53,7 @@ type uringLower struct {
 	mask    uint32      // of indexes in it
 	closed  bool        // written by who owns both sides
 
+	polled   bool     // completions come to those who enter the kernel for them
 	provided [][]byte // buffers given to the kernel, which may write to them until close
 
 	before    *engine.Op // the last entry, if it has a link flag
@@ -153,6 +154,7 @@ func openURing(r *Ring) (lower, error) {
 const sqThreadIdle = 2
 
 func (l *uringLower) prepareQueues() error {
+	l.polled = l.u.Flags()&uring.SetupIOPoll != 0
 	l.entries, l.mask = l.u.Entries(), l.u.SQEntries()-1
 	l.queue = ring.NewMPSC[uring.SQE](int(l.u.SQEntries()))
 	probe, err := l.u.Probe()
@@ -608,7 +610,12 @@ func (l *uringLower) concerns(c *uring.CQE) bool {
 }
 
 func (l *uringLower) has() bool {
-	return !l.closed && (l.u.Ready() > 0 || l.u.NeedsEnter())
+	return !l.closed && (l.u.Ready() > 0 || l.toEnter())
+}
+
+// toEnter reports whether completions may come from entering the kernel.
+func (l *uringLower) toEnter() bool {
+	return l.u.NeedsEnter() || l.polled && l.ring.eng.InFlight() > 0
 }
 
 func (l *uringLower) crowded() bool { return l.ruled() || l.u.Ready() > l.u.CQEntries()/2 }
@@ -634,7 +641,7 @@ func (l *uringLower) reap(woken wakeList, owner bool) (_ wakeList, n uint64) {
 	for rest := false; !rest; {
 		cqes := l.u.Peek()
 		if cqes == nil {
-			if !l.u.NeedsEnter() || !l.enterEvents() {
+			if !l.toEnter() || !l.enterEvents() {
 				break
 			}
 			continue
@@ -713,13 +720,13 @@ func (l *uringLower) reap(woken wakeList, owner bool) (_ wakeList, n uint64) {
 		q.tail.Store(tail)
 	}
 	eng.Release(&done)
-	if n > 0 {
+	if n > 0 && !l.progress.Load() {
 		l.progress.Store(true)
-		if l.missing.Load() {
-			l.ring.again.Store(true)
-			if !owner {
-				l.rules.Store(true) // so that the owner gets to know
-			}
+	}
+	if l.missing.Load() && l.progress.Load() {
+		l.ring.again.Store(true)
+		if !owner {
+			l.rules.Store(true) // so that the owner gets to know
 		}
 	}
 	if (any || n > 0) && l.several.Load() {
@@ -814,6 +821,9 @@ func (l *uringLower) busy() bool { return l.entering.Load() != 0 }
 
 func (l *uringLower) poll() int {
 	l.polls.Add(1)
+	if l.polled && l.u.Ready() == 0 && l.ring.eng.InFlight() > 0 {
+		_ = l.u.Events() // Ready tells
+	}
 	if l.u.Ready() > 0 || l.u.NeedsEnter() {
 		return 1
 	}
@@ -833,7 +843,7 @@ func (l *uringLower) cancelSleep() {
 // sleep reads the eventfd: Go's poller watches it, and no thread waits.
 func (l *uringLower) sleep() int {
 	// Listening first, looked second: the kernel signals what comes later.
-	if l.poll() == 0 {
+	if l.poll() == 0 && !(l.polled && l.ring.eng.InFlight() > 0) {
 		l.sleeps.Add(1)
 		var count [8]byte
 		_, _ = l.event.Read(count[:])

@@ -144,7 +144,10 @@ func (l *uringLower) seeking(op *engine.Op, res int32) bool {
 
 // serve does what cancellations are due past the queue. The owner calls it.
 func (l *uringLower) serve() {
-	if len(l.seeks)+len(l.asks)+len(l.missed) == 0 && !l.ticking || !l.mayEnter() {
+	if len(l.missed) == 0 && l.due.Swap(false) {
+		l.ticking = false // for nothing; what is missed next sets the clock anew
+	}
+	if len(l.seeks)+len(l.asks)+len(l.missed) == 0 || !l.mayEnter() {
 		return
 	}
 	l.again()

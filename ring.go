@@ -116,6 +116,9 @@ func New(entries int, opts ...Option) (*Ring, error) {
 		return nil, err
 	}
 	r.low = low
+	if _, is := low.(direct); !is && o.setup&SetupIOPoll != 0 {
+		return nil, errors.Join(fmt.Errorf("aioring: kernel %q polls no devices: %w", low.name(), syscall.EINVAL), low.close())
+	}
 	if r.direct, _ = low.(direct); r.direct == nil {
 		r.opts.locked = false
 		r.opts.worker = o.worker || o.setup&SetupSQPoll != 0

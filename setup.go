@@ -14,6 +14,7 @@ type SetupFlags uint32
 // accepted and have nothing to show: completions are there when they are. Source:
 // io_uring_setup(2).
 const (
+	SetupIOPoll       = SetupFlags(engine.SetupIOPoll)       // block devices are polled; only io_uring has it
 	SetupSQPoll       = SetupFlags(engine.SetupSQPoll)       // a thread of the kernel submits; elsewhere WithWorker
 	SetupCQSize       = SetupFlags(engine.SetupCQSize)       // WithCQSize
 	SetupClamp        = SetupFlags(engine.SetupClamp)        // sizes above the most become the most
@@ -33,6 +34,9 @@ const (
 // SetupSingleIssuer and SetupDeferTaskrun tie an io_uring to the thread that submits,
 // and a goroutine moves between threads: without [WithLockedThread] they are left
 // out, and Stats.Stripped says so.
+//
+// With SetupIOPoll only direct I/O (O_DIRECT) on devices that can be polled is taken,
+// and whoever waits for completions keeps a processor busy.
 //
 // With SetupSQPoll a submission returns before the kernel has taken it: a
 // descriptor must stay open until the operation's CQE, and nothing stops a
@@ -62,7 +66,7 @@ func WithSubmitAll() Option { return WithSetup(SetupSubmitAll) }
 
 // sizes finds how many entries the queues have.
 func (o *options) sizes(entries int) (sq, cq int, err error) {
-	if errno := engine.CheckSetup(uint32(o.setup)); errno != 0 {
+	if errno := engine.CheckSetup(uint32(o.setup &^ SetupIOPoll)); errno != 0 {
 		return 0, 0, fmt.Errorf("aioring: set-up flags %#x: %w", uint32(o.setup), errno)
 	}
 	sq, cq, errno := engine.Sizes(entries, o.cqSize, uint32(o.setup))

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/aioring/aioring"
 	"github.com/aioring/aioring/internal/uring/uringtest"
 )
@@ -603,4 +605,63 @@ func TestEveryWayToWaitAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 	reaping.Wait()
+}
+
+// A ring that polls devices takes direct I/O alone, and brings its completions in by
+// itself.
+func TestIOPoll(t *testing.T) {
+	for _, kernel := range []string{aioring.KernelThreads, aioring.KernelSim} {
+		if r, err := aioring.New(8, aioring.WithKernel(kernel), aioring.WithSetup(aioring.SetupIOPoll)); !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("%s: %v", kernel, err)
+			r.Close()
+		}
+	}
+	r := uring(t, 8, aioring.WithSetup(aioring.SetupIOPoll))
+	path := filepath.Join(t.TempDir(), "data")
+	if err := os.WriteFile(path, pattern(4*4096, 5), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECT, 0)
+	if err != nil {
+		t.Skip("no direct I/O here: ", err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	aioring.PrepFsync(r.GetSQE(), int(f.Fd()), 0)
+	submit(t, r, 1)
+	if c := reap(t, r); c.Res != -int32(syscall.EINVAL) {
+		t.Errorf("an FSYNC: %d", c.Res)
+	}
+	memory, err := unix.Mmap(-1, 0, 4*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(memory)
+	for i := range 4 {
+		s := r.GetSQE()
+		aioring.PrepRead(s, int(f.Fd()), memory[i*4096:][:4096], int64(i)*4096)
+	}
+	submit(t, r, 4)
+	for range 4 {
+		c := reap(t, r)
+		if c.Res == -int32(syscall.EOPNOTSUPP) {
+			t.Skip("the device here cannot be polled: ", syscall.EOPNOTSUPP)
+		}
+		if c.Res != 4096 {
+			t.Errorf("%d", c.Res)
+		}
+	}
+	if !bytes.Equal(memory, pattern(4*4096, 5)) {
+		t.Error("what was read is not what was written")
+	}
+	var s aioring.SQE
+	aioring.PrepRead(&s, int(f.Fd()), memory[:4096], 0)
+	if c, err := r.Do(context.Background(), s); err != nil || c.Res != 4096 {
+		t.Errorf("Do: %d, %v", c.Res, err)
+	}
+	if c, err := r.Do(t.Context(), s); err != nil || c.Res != 4096 {
+		t.Errorf("Do with an end: %d, %v", c.Res, err)
+	}
 }

@@ -10,6 +10,7 @@ import (
 
 // Set-up flags.
 const (
+	SetupIOPoll       uint32 = 1 << 0 // only a kernel's own ring can have it
 	SetupSQPoll       uint32 = 1 << 1
 	SetupCQSize       uint32 = 1 << 3
 	SetupClamp        uint32 = 1 << 4
