@@ -135,6 +135,6 @@ func ExampleDisk_ring() {
 	}
 	// Output:
 	// second..second.. <nil>
-	// lio_listio #1 entry 0 (job 1, fd 4, offset 0, 8 bytes)
+	// aio_write #1 (job 1, fd 4, offset 0, 8 bytes)
 	// its buffer was changed after the submission and before the transfer
 }
