@@ -50,8 +50,10 @@ func (s *sheet) access(a *act, write bool, from, to int) {
 	s.accesses = append(s.accesses, access{a, a.File, from, to, write})
 }
 
-// found says whether a surely finds b active.
-func (s *sheet) found(a, b *act) bool { return b.atOnce || s.settledActive&b.bit != 0 }
+// found says whether a surely finds b active. A synchronous cancellation has no bit.
+func (s *sheet) found(a, b *act) bool {
+	return b.atOnce && (a.bit == 0 || b.bit < a.bit) || s.settledActive&b.bit != 0
+}
 
 func (s *sheet) usePipe(a *act) {
 	p := &s.pipes[a.Pipe]

@@ -565,7 +565,7 @@ func (s *sheet) post(a *act, res int32, more bool) {
 	if !more {
 		s.out.Order = append(s.out.Order, a.Data)
 	}
-	if a.Code == Timeout && res != -int32(syscall.ECANCELED) {
+	if a.Code == Timeout && (res == etime || res == 0) {
 		return // a timer that goes off is not counted
 	}
 	for _, b := range s.all {
