@@ -503,12 +503,13 @@ func (l *kernelLower) cancel(op *engine.Op) syscall.Errno {
 		return 0
 	case t.plain:
 		ends := !t.own && l.pool.Cancel(&t.call)
+		stuck := !t.own && l.pool.Stuck(&t.call)
 		switch {
 		case t.ended.Load() && t.call.Err == syscall.ECANCELED:
 			return 0
 		case t.ended.Load():
 			return syscall.ENOENT
-		case ends, t.call.Stream:
+		case ends, t.call.Stream && !stuck:
 			return syscall.EINPROGRESS // it is just finding out whether it has to wait
 		}
 		return syscall.EALREADY

@@ -153,13 +153,13 @@ func (r *Ring) WaitCQENr(n int) (*CQE, error) {
 	return r.oldest(), nil
 }
 
-// WaitCQEs is WaitCQENr for at most d: ETIME when that is over. What has come by then
-// can be peeked at. Nothing that is not submitted is submitted by it.
+// WaitCQEs is WaitCQENr for at most d. When that is over it is content with one CQE;
+// ETIME: there is none. Nothing that is not submitted is submitted by it.
 func (r *Ring) WaitCQEs(n int, d time.Duration) (*CQE, error) {
 	if n <= 0 {
 		return r.PeekCQE()
 	}
-	if err := r.awaitFor(n, d); err != nil {
+	if err := r.awaitFor(n, d); err != nil && (err != ETIME || r.cq.ready() == 0) {
 		return nil, err
 	}
 	return r.oldest(), nil
@@ -176,13 +176,16 @@ func (r *Ring) SubmitAndWaitTimeout(n int, d time.Duration) (int, error) {
 }
 
 // SubmitAndWaitMinTimeout is SubmitAndWaitTimeout that after least is content with one
-// CQE.
+// CQE. With least of 0 it is SubmitAndWaitTimeout.
 func (r *Ring) SubmitAndWaitMinTimeout(n int, d, least time.Duration) (int, error) {
 	submitted, stopped, err := r.submit()
 	if err != nil || stopped || n <= 0 {
 		return submitted, err
 	}
-	err = r.awaitFor(n, min(d, least))
+	if least <= 0 {
+		least = d
+	}
+	err = r.awaitFor(n, least)
 	if err == ETIME && d > least {
 		err = r.awaitFor(1, d-least)
 	}

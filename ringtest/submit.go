@@ -167,6 +167,13 @@ var submitCases = []testCase{
 		if took := time.Since(began); took < pause {
 			r.Errorf("it waited %v for the other two, want %v", took, pause)
 		}
+		if c, err := r.ring.WaitCQEs(3, ms); err != nil || resultOf(c) != is(1, 0) {
+			r.Errorf("WaitCQEs, one of three: %v", err)
+		}
+		began = time.Now() // no least time: for all of them, as long as it may take
+		if n, err := r.ring.SubmitAndWaitMinTimeout(3, pause, 0); n != 0 || err != nil || time.Since(began) < pause {
+			r.Errorf("SubmitAndWaitMinTimeout: %d, %v, after %v", n, err, time.Since(began))
+		}
 		r.want(is(1, 0))
 		r.put(r.stuck(2))
 		if n, err := r.ring.SubmitAndWaitTimeout(1, ms); n != 1 || err != nil {

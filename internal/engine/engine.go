@@ -302,6 +302,8 @@ func (e *Engine) run(op *Op) {
 		switch {
 		case op.SQE.Flags&FlagFixedFile != 0:
 			e.finish(op, -int32(syscall.EBADF)) // there is no table of files
+		case op.SQE.Flags&FlagBufferSelect != 0:
+			e.finish(op, -int32(syscall.ENOBUFS)) // there are no groups of buffers
 		case op.SQE.Opcode != OpFsync && op.SQE.OpFlags != 0:
 			e.finish(op, -int32(syscall.EOPNOTSUPP)) // per-call read and write flags
 		default:

@@ -19,6 +19,14 @@ func (e *Engine) prepare(op *Op) syscall.Errno {
 			return errno
 		}
 	}
+	if s.IOPrio != 0 && !transfers(s.Opcode) {
+		return syscall.EINVAL
+	}
+	if s.Time != 0 && (s.Opcode < OpTimeout || s.Opcode > OpLinkTimeout || s.Opcode == OpAsyncCancel) {
+		if _, personality, _ := s.Rest(); personality != 0 {
+			return syscall.EINVAL // none is registered
+		}
+	}
 	switch s.Opcode {
 	case OpNop:
 		if s.OpFlags&^NopInjectResult != 0 {
@@ -49,12 +57,17 @@ func (e *Engine) prepare(op *Op) syscall.Errno {
 	return 0
 }
 
+// transfers reports whether an operation reads or writes: the others have no priority.
+func transfers(op Opcode) bool {
+	return op == OpRead || op == OpWrite || op == OpReadv || op == OpWritev
+}
+
 func (e *Engine) prepareFlags(op *Op) syscall.Errno {
 	flags := op.SQE.Flags
 	if flags&^validFlags != 0 {
 		return syscall.EINVAL
 	}
-	if flags&FlagBufferSelect != 0 {
+	if flags&FlagBufferSelect != 0 && op.SQE.Opcode != OpRead && op.SQE.Opcode != OpReadv {
 		return syscall.EOPNOTSUPP
 	}
 	if flags&FlagCQESkip != 0 {

@@ -117,6 +117,8 @@ func result(res int32) string {
 		return "EIO"
 	case int32(syscall.EOPNOTSUPP):
 		return "EOPNOTSUPP"
+	case int32(syscall.ENOBUFS):
+		return "ENOBUFS"
 	case int32(syscall.EBADF):
 		return "EBADF"
 	case int32(ETIME):

@@ -57,6 +57,7 @@ type Call struct {
 
 	state      state
 	cancelled  bool          // Cancel came while nothing could be done about it
+	blocks     bool          // being made, it may block
 	fault      syscall.Errno // the result, whatever the call would give
 	line       *line         // where a stream call has its place, from its first look at the descriptor
 	watch      uint32        // tells its event in poller.queues from earlier ones

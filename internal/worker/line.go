@@ -37,7 +37,7 @@ func (p *Pool) stream(c *Call) bool {
 	waits := lines && !d.ready(c)
 	switch {
 	case waits:
-	case !p.commit(c):
+	case !p.commit(c, errno == 0 && !d.prompt && d.blocks()):
 		c.settle(0, syscall.ECANCELED)
 	case errno != 0:
 		c.settle(0, errno)
@@ -54,14 +54,14 @@ func (p *Pool) stream(c *Call) bool {
 }
 
 // commit begins to make a stream call, or to end it with an error: Cancel comes too
-// late from here on. false: it came before.
-func (p *Pool) commit(c *Call) bool {
+// late from here on. blocks says that the call may. false: it came before.
+func (p *Pool) commit(c *Call, blocks bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c.cancelled {
 		return false
 	}
-	c.state = moving
+	c.state, c.blocks = moving, blocks
 	return true
 }
 

@@ -115,7 +115,7 @@ func (p *Pool) worker() {
 func (p *Pool) perform(c *Call) bool {
 	switch {
 	case c.fault != 0:
-		if !p.commit(c) {
+		if !p.commit(c, false) {
 			c.fault = syscall.ECANCELED
 		}
 		c.settle(0, c.fault)
@@ -174,6 +174,14 @@ func (p *Pool) Cancel(c *Call) bool {
 	p.rest()
 	p.mu.Unlock()
 	return true
+}
+
+// Stuck reports whether a stream call is being made in a way that may block, for as long
+// as it likes, or was.
+func (p *Pool) Stuck(c *Call) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return c.state == moving && c.blocks
 }
 
 // Close returns when every call given is done and every goroutine has left. It
