@@ -279,3 +279,38 @@ func TestCancelOfAMergedOperation(t *testing.T) {
 		}
 	}
 }
+
+// What a merged job may have written in part, and is written again, can no longer be
+// cancelled: that would say that nothing was done.
+func TestReissuedWriteThatIsCancelled(t *testing.T) {
+	guard(t, 8*time.Second)
+	gate := sim.NewGate()
+	r, _ := modelRing(t, sim.Config{Faults: []sim.Fault{
+		sim.If(sim.And(sim.At(sim.Result), sim.Writes, sim.Nth(1)), sim.Fail(aio.EIO)),
+		sim.If(sim.And(sim.At(sim.Submit), sim.Not(sim.First(1))), sim.HoldQueued(gate)),
+	}}, 8, aioring.WithMerge(1<<16))
+	defer gate.Open()
+	f := tempFile(t, 0)
+	var a, b aioring.SQE
+	aioring.PrepWrite(&a, int(f.Fd()), []byte("aaaa"), 0)
+	aioring.PrepWrite(&b, int(f.Fd()), []byte("bbbb"), 4)
+	if err := r.Push(a, b); err != nil {
+		t.Fatal(err)
+	}
+	for r.Stats().Reissued < 2 {
+		r.PeekCQE() // looks
+	}
+	var c aioring.SQE
+	aioring.PrepCancel(&c, 0, aioring.CancelAny)
+	c.UserData = 9
+	if err := r.Push(c); err != nil {
+		t.Fatal(err)
+	}
+	answer := reap(t, r)
+	gate.Open()
+	x, y := reap(t, r), reap(t, r)
+	got, _ := os.ReadFile(f.Name())
+	if answer.UserData != 9 || answer.Res != 0 || x.Res != 4 || y.Res != 4 || string(got) != "aaaabbbb" {
+		t.Errorf("%+v; %d and %d; the file has %q", answer, x.Res, y.Res, got)
+	}
+}

@@ -307,12 +307,17 @@ func TestCloseContextNamesWhatIsHeld(t *testing.T) {
 	for kernel.Stats().Active == 0 {
 		time.Sleep(time.Millisecond) // until the kernel runs the third
 	}
+	waited := make(chan error)
+	go func() { _, err := r.WaitCQE(); waited <- err }()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	err := r.CloseContext(ctx)
 	var held *aioring.HeldError
 	if !errors.As(err, &held) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("CloseContext: %v", err)
+	}
+	if err := <-waited; err != aioring.ErrClosed { // though the operation is not over
+		t.Errorf("WaitCQE: %v", err)
 	}
 	found := false
 	for _, op := range held.Held {

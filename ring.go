@@ -66,11 +66,12 @@ type Ring struct {
 	worker     *ring.Parker   // the dedicated worker's, with WithWorker
 	background sync.WaitGroup // the dedicated worker
 
-	began   time.Time
-	stopped atomic.Bool           // no more intake
-	closed  atomic.Bool           // everything is over
-	failure atomic.Pointer[error] // why completions no longer come by themselves
-	closing chan struct{}         // holds a token while somebody closes: one at a time
+	began    time.Time
+	stopped  atomic.Bool           // no more intake
+	closed   atomic.Bool           // everything is over
+	forsaken atomic.Bool           // a Close has given up waiting: nobody is to wait for more than there is
+	failure  atomic.Pointer[error] // why completions no longer come by themselves
+	closing  chan struct{}         // holds a token while somebody closes: one at a time
 
 	disabled atomic.Bool // until Enable
 	alarm    alarm       // the owner's: wakes it for the engine's next deadline
@@ -558,16 +559,14 @@ func (r *Ring) CloseContext(ctx context.Context) error {
 	})
 	if err := r.awaitQuiet(ctx); err != nil {
 		abandoned.Store(r, nil)
+		r.forsaken.Store(true)
+		r.dismiss()
 		return r.held(err)
 	}
 	abandoned.Delete(r)
 
 	r.closed.Store(true)
-	woken := wakeList{end: true}
-	r.cq.mu.Lock()
-	r.cq.fireAll(&woken)
-	r.cq.mu.Unlock()
-	r.signal(&woken)
+	r.dismiss()
 	r.low.wake()
 	if r.worker != nil {
 		r.wakeWorker()
@@ -601,6 +600,11 @@ func (r *Ring) fail(err error) {
 		return
 	}
 	r.stop()
+	r.dismiss()
+}
+
+// dismiss has whoever waits look again.
+func (r *Ring) dismiss() {
 	woken := wakeList{end: true}
 	r.cq.mu.Lock()
 	r.cq.fireAll(&woken)

@@ -164,7 +164,7 @@ func (r *Ring) met(l *waiterList, need uint64) (bool, error) {
 	if r.cq.ready() >= min(need, uint64(len(r.cq.cells))) {
 		return true, nil
 	}
-	if r.failure.Load() != nil {
+	if r.failure.Load() != nil || r.forsaken.Load() {
 		return true, r.gone()
 	}
 	if r.stopped.Load() && r.quiet() {

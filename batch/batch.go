@@ -72,6 +72,7 @@ type Job struct {
 	kind   kind
 	held   bool        // Config.Hold has fixed the file
 	alone  bool        // is not to be merged
+	begun  bool        // a write of which the kernel may have done a part, in a merged job that failed
 	out    bool        // taken from its file's lane or syncs
 	seq    uint64      // order of Add
 	passed int         // jobs that came later and went before it, by refusals
@@ -331,7 +332,7 @@ func (b *Batch) Add(j *Job) {
 	j.kind = loose
 	if j.File != nil {
 		j.kind = kindOf(j, b.cfg.Merge > 0)
-		j.alone, j.out, j.passed, j.number = false, false, 0, j.Fd
+		j.alone, j.begun, j.out, j.passed, j.number = false, false, false, 0, j.Fd
 		j.bytes = len(j.Buf)
 		for _, p := range j.Bufs {
 			j.bytes += len(p)
@@ -1036,6 +1037,9 @@ func (b *Batch) Settle(j *Job) {
 // with ECANCELED. NotCancelled: it goes on to its own result, because it has begun
 // or because others share its job in the kernel. AllDone: it has that.
 func (b *Batch) Cancel(j *Job) aio.CancelStatus {
+	if j.begun && j.place != nowhere {
+		return aio.NotCancelled // it would say that nothing was written
+	}
 	switch j.place {
 	case waiting:
 		b.waiting.Delete(j)

@@ -406,6 +406,9 @@ func (b *Batch) takeFailed() {
 			b.elsewhereOne(g)
 		} else {
 			b.disarm(g)
+			for m := g.members; m != nil; m = m.next {
+				m.begun = m.Op.writes()
+			}
 			b.reissue(g)
 		}
 		g = next
