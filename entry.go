@@ -90,8 +90,11 @@ type entry struct {
 	generation uint32 // of the Readiness until Release
 	at         int    // the index in entryTable.all, whose lock guards it
 
-	sqe SQE   // the user's to prepare; of opList, list is meant
-	out []SQE // what is pushed: sqe, or the members of the list that have no result
+	sqe SQE // the user's to prepare; of opList, list is meant
+	// list is what PrepList made, until Submit puts it in group's place: what ended
+	// before it can be had until it is cleared.
+	list *group
+	out  []SQE // what is pushed: sqe, or the members of the list that have no result
 
 	// group is where results are. It changes while nothing is under way; pollers may
 	// look at it at any time.
@@ -212,11 +215,13 @@ func (e *entry) submit(ctx context.Context) error {
 	e.mu.Unlock()
 
 	g := e.arm()
+	empty := len(e.out) == 0
 	if err := e.ring.PushContext(ctx, e.out...); err != nil {
 		e.disarm()
 		return err
 	}
-	if len(e.out) == 0 {
+	// What was pushed may have ended, and somebody else submit the entry again.
+	if empty {
 		// An empty list: no event will ever come for it.
 		var woken wakeList
 		g.end(&woken)
@@ -232,7 +237,12 @@ func (e *entry) arm() *group {
 	clear(e.out)
 	e.out = e.out[:0]
 	g := e.group.Load()
-	if e.sqe.Opcode == opList {
+	if e.sqe.Opcode == opList && e.list != nil {
+		g = e.list
+		e.group.Store(g)
+	}
+	e.list = nil
+	if e.sqe.Opcode == opList && g.sqes != nil { // else it is a copy of another entry's
 		g.userData = e.sqe.UserData
 		e.out = g.rest(e.out)
 	} else {
@@ -413,7 +423,7 @@ func (e *entry) release() {
 
 // drop lets go of the buffers.
 func (e *entry) drop() {
-	e.sqe, e.out = SQE{}, nil
+	e.sqe, e.out, e.list = SQE{}, nil, nil
 	e.group.Store(newGroup(e, 0))
 }
 

@@ -887,3 +887,37 @@ func TestEntryStress(t *testing.T) {
 		}
 	})
 }
+
+// Whoever clears an entry may submit it again, though the Submit before has yet to
+// return in another goroutine. Each Submit has one completion.
+func TestEntrySubmittedInTurns(t *testing.T) {
+	guard(t, time.Minute)
+	eachVariant(t, func(t *testing.T, v variant) {
+		r := v.open(t, 8)
+		e := entry(t, r)
+		aioring.PrepNop(e.SQE())
+		start(t, e)
+		var turns sync.WaitGroup
+		for range 3 {
+			turns.Go(func() {
+				for range 5000 {
+					cqe, ready, err := e.PollReady(nil)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if !ready || !r.ClearReady(cqe.Event()) {
+						runtime.Gosched()
+						continue
+					}
+					aioring.PrepNop(e.SQE())
+					if err := e.Submit(t.Context()); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		turns.Wait()
+	})
+}

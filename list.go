@@ -45,7 +45,7 @@ func PrepList(e *Entry, sqes []SQE, opts ...ListOption) {
 			set(g)
 		}
 	}
-	e.entry.group.Store(g)
+	e.entry.list = g
 	prep(&e.entry.sqe, opList, -1, 0)
 }
 

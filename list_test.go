@@ -205,6 +205,43 @@ func TestListSQEElsewhere(t *testing.T) {
 	})
 }
 
+// Nor in another entry, which has no list or one of its own.
+func TestListSQEInAnotherEntry(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		r := v.open(t, 4)
+		e, f := entry(t, r), entry(t, r)
+		aioring.PrepList(e, make([]aioring.SQE, 2))
+		*f.SQE() = *e.SQE()
+		start(t, f)
+		ready(t, f, -int(syscall.EINVAL))
+	})
+}
+
+// A list that is prepared before the last completion was cleared takes nothing of it
+// away: ready stays ready, with the same answer.
+func TestListPreparedBeforeTheClear(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		r := v.open(t, 4)
+		e := entry(t, r)
+		aioring.PrepList(e, make([]aioring.SQE, 2))
+		e.SQE().UserData = 77
+		start(t, e)
+		c := ready(t, e, 2)
+		aioring.PrepList(e, make([]aioring.SQE, 3))
+		if again, ok, err := e.PollReady(nil); again != c || !ok || err != nil {
+			t.Errorf("%+v, %v, %v; it was %+v", again, ok, err, c)
+		}
+		if _, ok := e.Member(1); !ok {
+			t.Error("a member has lost its result")
+		}
+		if !r.ClearReady(c.Event()) {
+			t.Fatal("not cleared")
+		}
+		start(t, e)
+		ready(t, e, 3)
+	})
+}
+
 // refusals are ways in which the kernel accepts a list in part, or not at all.
 var refusals = []struct {
 	name   string

@@ -47,10 +47,12 @@ func (c Claimed[T]) Publish() {
 func (q *MPSC[T]) Front(limit int) []T {
 	h := q.head.Load() // our own store
 	first := int(h / step & q.mask)
-	limit = min(limit, len(q.cells)-first)
+	limit = min(max(limit, 0), len(q.cells)-first)
 	end := q.published(h, h+uint64(limit)*step)
 	q.frontEnd = end
-	return q.cells[first : first+min(limit, int((end-h)/step))]
+	n := min(limit, int((end-h)/step))
+	q.frontLast = h + uint64(n)*step
+	return q.cells[first : first+n]
 }
 
 // Advance takes n of the items that the last Front returned; if it returned fewer,
@@ -58,7 +60,7 @@ func (q *MPSC[T]) Front(limit int) []T {
 // call it.
 func (q *MPSC[T]) Advance(n int) {
 	h := q.head.Load()
-	n = min(n, int(int64(q.frontEnd-h)/step))
+	n = min(n, int(int64(q.frontLast-h)/step))
 	if n <= 0 {
 		return
 	}

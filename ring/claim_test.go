@@ -154,3 +154,21 @@ func TestClaimedBatchesStayWhole(t *testing.T) {
 	}
 	group.Wait()
 }
+
+// Advance takes what Front returned and no more, though the batch goes on.
+func TestAdvanceTakesOnlyWhatFrontReturned(t *testing.T) {
+	q := NewMPSC[int](8)
+	q.PushN(upTo(1, 5))
+	if front := q.Front(-1); len(front) != 0 {
+		t.Errorf("Front(-1) = %v", front)
+	}
+	q.Advance(5)
+	if front := q.Front(2); len(front) != 2 || q.Len() != 5 {
+		t.Fatalf("Front(2) = %v of %d", front, q.Len())
+	}
+	q.Advance(5)
+	dst := make([]int, 8)
+	if n := q.PopBatch(dst); n != 3 || dst[0] != 3 {
+		t.Errorf("the rest: %v", dst[:n])
+	}
+}

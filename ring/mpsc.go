@@ -58,9 +58,10 @@ type MPSC[T any] struct {
 	// cells before it were copied out and zeroed, and so publishes to the
 	// producers that they may be written again.
 	head atomic.Uint64
-	// frontEnd is where the batches seen by the last Front end. The consumer's.
-	frontEnd uint64
-	_        pad
+	// frontEnd is where the batches seen by the last Front end, frontLast where what it
+	// returned does. The consumer's.
+	frontEnd, frontLast uint64
+	_                   pad
 }
 
 // NewMPSC returns an empty ring with room for capacity items, rounded up to a
