@@ -246,9 +246,9 @@ func TestCancelOfAMergedOperation(t *testing.T) {
 	r, kernel := modelRing(t, sim.Config{Limits: aio.Limits{MaxQueuePerProc: 1}}, 32, aioring.WithMerge(4096))
 	f := tempFile(t, 0)
 	kernel.Hold()
-	for i := range 16 { // two jobs, of which the second waits
+	for i := range 16 { // two stretches, so two jobs, of which the second waits
 		sqe := r.GetSQE()
-		aioring.PrepWrite(sqe, int(f.Fd()), make([]byte, 512), int64(i)*512)
+		aioring.PrepWrite(sqe, int(f.Fd()), make([]byte, 512), int64(i)*512+int64(i/8)<<20)
 		sqe.UserData = uint64(i)
 	}
 	submit(t, r, 16)
