@@ -167,8 +167,13 @@ func (l *uringLower) serve() {
 // answered takes the answer to a cancellation of ours. completionQueue.mu is held.
 func (l *uringLower) answered(c *uring.CQE) {
 	token := c.UserData &^ request
-	if op := l.ring.eng.Find(uint32(token)); c.Res < 0 && op != nil && op.Token == token {
-		l.miss(token)
+	if op := l.ring.eng.Find(uint32(token)); c.Res < 0 && op != nil {
+		l.ring.eng.Freeze() // it may be over, and another in a pusher's hands
+		alive := op.Token == token
+		l.ring.eng.Thaw()
+		if alive {
+			l.miss(token)
+		}
 	}
 }
 
@@ -210,8 +215,8 @@ func (l *uringLower) again() {
 		l.tries = 0 // another may be on its way now
 	}
 	l.missing.Store(false)
-	l.ring.cq.mu.Lock()
-	defer l.ring.cq.mu.Unlock()
+	l.ring.freeze() // what is over may be another by now, in a pusher's hands
+	defer l.ring.thaw()
 	for _, token := range l.missed {
 		if l.ring.eng.Op(uint32(token)).Token == token {
 			l.cancels = append(l.cancels, token)
@@ -332,9 +337,9 @@ func (l *uringLower) cancelSync(ctx context.Context, sqe *SQE) (int, error) {
 	for {
 		seen := r.cq.turned.Load()
 		r.owner.Lock()
-		r.cq.mu.Lock() // under which operations end
+		r.freeze()
 		done, closed := c.over && c.gone(), r.closed.Load()
-		r.cq.mu.Unlock()
+		r.thaw()
 		r.owner.Unlock()
 		r.drive()
 		if done {
