@@ -769,10 +769,10 @@ func TestEntryHeldAtClose(t *testing.T) {
 	if err := r.CloseContext(ctx); !errors.As(err, &held) || len(held.Held) != 1 || held.Held[0].UserData != 9 || held.Held[0].Off != 512 {
 		t.Fatalf("CloseContext: %v", err)
 	}
-	e.Release() // its buffer is the kernel's still
-	if err := <-waited; err != aioring.ErrReleased {
+	if err := <-waited; err != aioring.ErrClosed {
 		t.Errorf("the waiter: %v", err)
 	}
+	e.Release() // its buffer is the kernel's still
 	gate.Open()
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
