@@ -347,8 +347,8 @@ func (k *Kernel) kqueue(fd int) (*kqueue, aio.Errno) {
 	return nil, k.feat.notKqueue
 }
 
-// Signal makes every sleeping Kevent and LIO_WAIT of the process return EINTR,
-// as a caught signal does (Go's runtime sends its threads SIGURG).
+// Signal makes every sleeping Kevent, LIO_WAIT, Suspend and WaitComplete of the
+// process return EINTR, as a caught signal does (Go's runtime sends its threads SIGURG).
 func (k *Kernel) Signal() {
 	s := k.sys
 	s.lock()
