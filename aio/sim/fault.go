@@ -46,7 +46,7 @@ type Point uint8
 const (
 	// Submit: after the caps, before all other checks. Fail refuses the entry;
 	// HoldQueued holds the job on the run queue, Early runs it before the call
-	// goes on.
+	// goes on (neither has a job of a disk, and sockets know no Early).
 	Submit Point = iota
 	// Start: a daemon has the job and has done nothing. Fail is its result, Short
 	// and FailAfter bound its transfer, HoldActive and Delay hold it up (but not a job
@@ -337,11 +337,11 @@ func First(n uint64) Predicate {
 // Randomly holds with probability p. Which times is decided by the seed.
 func Randomly(seed uint64, p float64) Predicate {
 	var mu sync.Mutex
-	r := rand.New(rand.NewPCG(seed, seed))
+	r := rand.NewPCG(seed, seed) // without Rand, whose streams may change with Go's version
 	return func(Op) bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return r.Float64() < p
+		return float64(r.Uint64()>>11)/(1<<53) < p
 	}
 }
 

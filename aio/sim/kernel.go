@@ -306,7 +306,7 @@ func (k *Kernel) Kevent(fd int, changes, events []aio.Kevent, timeout time.Durat
 	kq, errno := k.kqueue(fd)
 	if errno != 0 {
 		s.unlock()
-		return -1, errno
+		return 0, errno
 	}
 	k.stats.Kevents++
 	kq.refs++
@@ -329,7 +329,7 @@ func (k *Kernel) Kevent(fd int, changes, events []aio.Kevent, timeout time.Durat
 	}
 	s.unlock()
 	if errno != 0 {
-		return -1, errno
+		return 0, errno
 	}
 	return n, 0
 }
