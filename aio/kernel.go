@@ -77,7 +77,7 @@ type Kernel interface {
 
 	// Kevent applies changes and fetches events: kevent(2). A negative timeout
 	// waits for ever, zero polls. EINTR is the caller's to repeat (without the
-	// changes: they were applied).
+	// changes: they were applied). n is 0 with every errno.
 	Kevent(kq int, changes, events []Kevent, timeout time.Duration) (n int, errno Errno)
 
 	// CloseKqueue closes an event queue. A goroutine asleep in Kevent on it is

@@ -237,7 +237,7 @@ func (j *job) work(effect *Effect) (status int, errno aio.Errno) {
 		return 0, lockMemory(j)
 	}
 	if j.direct {
-		return j.file.disk.transfer(j, effect)
+		return j.file.disk.transfer(j, effect, false)
 	}
 	return j.transfer(effect)
 }

@@ -266,8 +266,12 @@ func (s *System) start(j *job) {
 // Source: FreeBSD sys/kern/vfs_aio.c, aio_biowakeup.
 func (s *System) request(j *job) {
 	d := j.file.disk
-	moved, failure := d.transfer(j, nil)
-	effect := j.k.ask(func() Op { return opOfJob(j, Result) })
+	effect := j.k.askThere(func() Op { return opOfJob(j, Transfer) })
+	s.lock()
+	j.verify()
+	s.unlock()
+	moved, failure := d.transfer(j, &effect, true)
+	effect = j.k.askThere(func() Op { return opOfJob(j, Result) })
 	effect.wait()
 	if effect.Errno != 0 {
 		failure = effect.Errno
@@ -288,19 +292,19 @@ func (s *System) finishDirect(j *job, moved int, errno aio.Errno) {
 	j.k.finish(j, moved, errno)
 }
 
-// transfer moves every element, also after one that failed. A fault at Start is
-// asked of each, by its own offset and length, unless whole was asked for before.
-func (d *Device) transfer(j *job, whole *Effect) (moved int, failure aio.Errno) {
+// transfer moves every element, also after one that failed. whole is done to each;
+// before it comes what a fault at Start says, which with each is asked of every one,
+// by its own offset and length.
+func (d *Device) transfer(j *job, whole *Effect, each bool) (moved int, failure aio.Errno) {
 	offset := j.offset
 	for _, piece := range j.pieces() {
 		op := opOfJob(j, Start)
 		op.Offset, op.Bytes = offset, piece.Len
-		var effect Effect
-		if whole != nil {
-			effect = *whole
-		} else {
-			effect = j.k.askThere(func() Op { return op })
-			effect.wait()
+		effect := *whole
+		if each {
+			start := j.k.askThere(func() Op { return op })
+			start.wait()
+			effect = start.or(effect)
 		}
 		n, errno := 0, effect.Errno
 		if errno == 0 {
@@ -309,6 +313,9 @@ func (d *Device) transfer(j *job, whole *Effect) (moved int, failure aio.Errno) 
 				length = min(length, effect.Limit)
 			}
 			n, errno = d.one(j, view[byte](piece.Base, int(length)), offset, int64(piece.Len))
+			if errno == 0 {
+				errno = effect.after
+			}
 		}
 		moved += n
 		if errno != 0 {

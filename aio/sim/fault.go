@@ -32,11 +32,13 @@ import (
 //	 7  every answer of a cancel                   Cancel: Refuse, Early; Transfer, Result with Marked
 //	 8  EINTR                                      Sleep, ListSleep, SuspendSleep, WaitSleep: Fail; Signal
 //	 9  kevent early, late, in small portions      Sleep: Expire, Delay; Fetch: Short
-//	10  closes, fork, exec in the middle           any point: Do, with Close, CloseKqueue, Fork, Exec
+//	10  closes, fork, exec in the middle           Do, with Close, CloseKqueue, Fork, Exec
 //	11  versions                                   Config.Profile
-//	12  sysctls                                    any point: Sysctl
+//	12  sysctls                                    Sysctl
 //	13  not for AIO, or for ever                   Queue: Unsafe; Start: HoldActive; OpenMute
 //	14  buffers written at any time                Submitted, Start, Cancel: Scribble
+//
+// Do and Sysctl are for every point but Deliver and NewDaemon.
 
 // Point is where in the life of a job, or in a call, a fault is asked for.
 type Point uint8
@@ -44,10 +46,11 @@ type Point uint8
 const (
 	// Submit: after the caps, before all other checks. Fail refuses the entry;
 	// HoldQueued holds the job on the run queue, Early runs it before the call
-	// goes on.
+	// goes on (neither has a job of a disk, and sockets know no Early).
 	Submit Point = iota
 	// Start: a daemon has the job and has done nothing. Fail is its result, Short
-	// and FailAfter bound its transfer, HoldActive and Delay hold it up.
+	// and FailAfter bound its transfer, HoldActive and Delay hold it up (but not a job
+	// on a socket in stepped mode). A disk in threaded mode asks for each element.
 	Start
 	// Result: the work is done. Fail is its result and hides it; HoldActive and
 	// Delay hold it up.
@@ -66,8 +69,9 @@ const (
 	Queue
 	// Submitted: the job is accepted and the call is about to go on.
 	Submitted
-	// Transfer: a daemon has the file to itself and moves the bytes now. Fail is
-	// the result, Short and FailAfter bound the transfer.
+	// Transfer: a daemon has the file to itself and moves the bytes now, or a socket
+	// is ready for the first of them. Fail is the result, Short and FailAfter bound the
+	// transfer.
 	Transfer
 	// List: a ListIO begins. Fail is the answer to the whole of it.
 	List
@@ -100,7 +104,7 @@ type Op struct {
 	Bytes    uintptr // at Submit of a vector, the number of its elements
 	Addr     uintptr // of the control block
 	Udata    uintptr // of its sigevent
-	Seq      uint64  // the job's number in order of submission, from 1; 0 at Submit
+	Seq      uint64  // the job's number in order of submission, from 1; 0 at Submit and Queue
 	Marked   bool    // Cancel came too late for the job
 }
 
@@ -260,7 +264,7 @@ func Syncs(op Op) bool { return op.Opcode&opSync != 0 }
 func Marked(op Op) bool { return op.Marked }
 
 // Empty holds for lists of which nothing was accepted.
-func Empty(op Op) bool { return op.Accepted == 0 }
+func Empty(op Op) bool { return op.Point == ListPosted && op.Accepted == 0 }
 
 // Type holds for one type of file.
 func Type(t aio.FileType) Predicate { return func(op Op) bool { return op.Type == t } }
@@ -333,11 +337,11 @@ func First(n uint64) Predicate {
 // Randomly holds with probability p. Which times is decided by the seed.
 func Randomly(seed uint64, p float64) Predicate {
 	var mu sync.Mutex
-	r := rand.New(rand.NewPCG(seed, seed))
+	r := rand.NewPCG(seed, seed) // without Rand, whose streams may change with Go's version
 	return func(Op) bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return r.Float64() < p
+		return float64(r.Uint64()>>11)/(1<<53) < p
 	}
 }
 
@@ -433,7 +437,7 @@ const maxScribble = 1 << 20
 
 // scribble fills a read's buffer with garbage, if the effect wants it.
 func (s *System) scribble(j *job, e *Effect) {
-	if !e.scribbled || j.write() || j.sync() || j.mlock() || j.badAddr || j.transferring || j.nbytes > maxScribble {
+	if !e.scribbled || j.write() || j.sync() || j.mlock() || j.badAddr || j.transferring || j.state == finished || j.nbytes > maxScribble {
 		return
 	}
 	if j.before == nil {

@@ -306,7 +306,7 @@ func (k *Kernel) Kevent(fd int, changes, events []aio.Kevent, timeout time.Durat
 	kq, errno := k.kqueue(fd)
 	if errno != 0 {
 		s.unlock()
-		return -1, errno
+		return 0, errno
 	}
 	k.stats.Kevents++
 	kq.refs++
@@ -329,7 +329,7 @@ func (k *Kernel) Kevent(fd int, changes, events []aio.Kevent, timeout time.Durat
 	}
 	s.unlock()
 	if errno != 0 {
-		return -1, errno
+		return 0, errno
 	}
 	return n, 0
 }
@@ -347,8 +347,8 @@ func (k *Kernel) kqueue(fd int) (*kqueue, aio.Errno) {
 	return nil, k.feat.notKqueue
 }
 
-// Signal makes every sleeping Kevent and LIO_WAIT of the process return EINTR,
-// as a caught signal does (Go's runtime sends its threads SIGURG).
+// Signal makes every sleeping Kevent, LIO_WAIT, Suspend and WaitComplete of the
+// process return EINTR, as a caught signal does (Go's runtime sends its threads SIGURG).
 func (k *Kernel) Signal() {
 	s := k.sys
 	s.lock()

@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"runtime"
 	"time"
 	"unsafe"
 
@@ -111,6 +112,9 @@ func (c *call) list(mode aio.ListMode, list []*aio.ControlBlock, sig *aio.Sigeve
 	for i, cb := range list {
 		if i > 0 && i%listChunk == 0 {
 			s.unlock()
+			if s.stepped == nil {
+				runtime.Gosched() // who waits for the lock shall have it
+			}
 			s.lock()
 		}
 		if cb == nil {

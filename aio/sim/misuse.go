@@ -108,6 +108,7 @@ type origin struct {
 	number uint64 // and its number in the process
 	copied copied // the block
 	summed bool   // sum is that of what a write is to write
+	there  bool   // each piece of what a read is to fill begins in memory that is there
 	sum    uint64
 
 	transferring bool   // the bytes are being moved, or have been
@@ -240,6 +241,27 @@ func (j *job) checksum() (sum uint64, ok bool) {
 	return sum, true
 }
 
+// begins reports whether the first byte of each piece is there. The rest is not asked
+// for: a read may name more memory than there is, if the file is short.
+func (j *job) begins() (ok bool) {
+	old := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(old)
+		ok = !faulted(recover())
+	}()
+	if j.op&opVectored == 0 {
+		maphash.Bytes(sumSeed, view[byte](j.buf, int(min(j.nbytes, 1))))
+		return
+	}
+	for i := range j.iov {
+		maphash.Bytes(sumSeed, view[byte](j.iov[i].Base, int(min(j.iov[i].Len, 1))))
+	}
+	return
+}
+
+// read reports whether the job fills its buffer.
+func (j *job) read() bool { return !j.write() && !j.sync() && !j.mlock() }
+
 // crc is a checksum that is the same on every host.
 func (j *job) crc() (sum uint32) {
 	if j.sync() || j.mlock() || j.badAddr || j.nbytes > maxScribble {
@@ -262,6 +284,7 @@ func (j *job) remember() {
 	if j.write() && !j.badAddr {
 		j.sum, j.summed = j.checksum()
 	}
+	j.there = j.read() && !j.badAddr && j.begins()
 }
 
 // verify looks after a job when its bytes are moved. The lock is held.
@@ -275,6 +298,9 @@ func (j *job) verify() {
 		case sum != j.sum:
 			j.k.report(BufferChanged, j.name(), "its buffer was changed after the submission and before the transfer")
 		}
+	}
+	if j.there && !j.begins() {
+		j.k.report(FreedEarly, j.name(), "its buffer was given back while the job was in flight")
 	}
 	if j.k.sys.stepped != nil {
 		// In threaded mode the look would race with him who changes the block.

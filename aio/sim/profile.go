@@ -12,7 +12,7 @@ const (
 	VDefault Profile = iota // V15
 	V12                     // 12.x; the library does not run there, and is to be seen not to
 	V13                     // 13.2
-	V14                     // 14.1; from manual pages and reviews, no source was read
+	V14                     // 14.1; unproven: from manual pages and reviews, and no 14 kernel has run package aiotest
 	V15                     // 15
 )
 

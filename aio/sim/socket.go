@@ -257,22 +257,38 @@ func (j *job) cancelOnSocket() bool {
 // attempt is one try, without the lock. again: the socket was not ready after
 // all, or took only a part of what it shall take whole.
 func (j *job) attempt() (again bool, errno aio.Errno) {
+	k := j.k
 	if !j.begun {
 		j.begun = true
-		effect := j.k.ask(func() Op { return opOfJob(j, Start) })
+		effect := k.askThere(func() Op { return opOfJob(j, Start) })
+		if effect.Errno == 0 && effect.scribbled {
+			k.sys.lock()
+			k.sys.scribble(j, &effect)
+			k.sys.unlock()
+		}
 		effect.wait()
 		if effect.Errno != 0 {
 			return false, effect.Errno
 		}
-		if effect.limited && effect.Limit < j.nbytes {
-			j.nbytes = effect.Limit
+		effect = k.askThere(func() Op { return opOfJob(j, Transfer) }).or(effect)
+		k.sys.lock()
+		j.verify()
+		k.sys.unlock()
+		if effect.Errno != 0 {
+			return false, effect.Errno
+		}
+		if effect.limited {
+			j.nbytes, j.after = min(j.nbytes, effect.Limit), effect.after
 		}
 	}
 	again, errno = j.move()
 	if again {
 		return true, 0
 	}
-	effect := j.k.ask(func() Op { return opOfJob(j, Result) })
+	if errno == 0 && j.after != 0 {
+		_, errno = partial(int(j.moved), j.after)
+	}
+	effect := k.askThere(func() Op { return opOfJob(j, Result) })
 	effect.wait()
 	if effect.Errno != 0 {
 		errno = effect.Errno

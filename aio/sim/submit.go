@@ -82,14 +82,15 @@ type request struct {
 	note *knote // the EVFILT_AIO knote that hangs on this job
 	lio  *lio
 
-	seq       uint64 // order of submission in the system
-	pending   int    // of a sync: earlier jobs of the file not finished
-	checkSync bool   // a sync counts on this job (KAIOCB_CHECKSYNC)
-	cancelled bool   // Cancel came too late (KAIOCB_CANCELLED)
-	marked    uint32 // cancelled, for faults: atomic, as daemons read it without the lock
-	gate      *Gate  // held on its queue until it opens
-	begun     bool   // a job on a socket was tried
-	direct    bool   // a disk's, not a daemon's
+	seq       uint64    // order of submission in the system
+	pending   int       // of a sync: earlier jobs of the file not finished
+	checkSync bool      // a sync counts on this job (KAIOCB_CHECKSYNC)
+	cancelled bool      // Cancel came too late (KAIOCB_CANCELLED)
+	marked    uint32    // cancelled, for faults: atomic, as daemons read it without the lock
+	gate      *Gate     // held on its queue until it opens
+	begun     bool      // a job on a socket was tried
+	after     aio.Errno // of a job on a socket: what goes wrong when its bytes are moved
+	direct    bool      // a disk's, not a daemon's
 	moved     uintptr
 	signal    int32 // to be sent at the end, or 0
 	state     jobState

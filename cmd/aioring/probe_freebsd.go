@@ -64,8 +64,8 @@ func probeSystem(f *probeFacts, d demand, paths []string) {
 		}
 	}
 	c.maxProc = int(sum("kern.maxproc"))
-	if unmapped, err := aio.ReadSysctl("vfs.unmapped_buf_allowed"); err == nil && unmapped == 0 && disks {
-		c.mappedBytes = sum("kern.maxphys")
+	if unmapped, err := aio.ReadSysctl("vfs.unmapped_buf_allowed"); err == nil && unmapped == 0 {
+		c.mapped = disks
 	}
 	f.Verdict = judge(d, c)
 	if limits.EnableUnsafe {

@@ -23,10 +23,15 @@ type conditions struct {
 	daemonBytes int64 // of one daemon
 	maxProc     int   // kern.maxproc: processes, kernel daemons included; 0 if not known
 
-	// mappedBytes is the address space of one mapped request to a disk; 0 where
-	// disks take buffers unmapped, or none was asked about.
-	mappedBytes int64
+	// mapped: a disk was asked about, and disks need their buffers mapped.
+	mapped bool
 }
+
+// mappedBuffers is how many mapped buffers AIO has in the whole system, whatever
+// vfs.aio.max_buf_aio allows to one process. Who finds none sleeps in the submission,
+// and a job of more parts than there are never comes out of it.
+// Source: FreeBSD sys/vm/vm_pager.c, vm_pager_bufferinit, NSWBUF_MIN; sys/kern/vfs_aio.c, aio_qbio.
+const mappedBuffers = 16
 
 // verdict says whether a demand is served, and what would serve it.
 type verdict struct {
@@ -71,8 +76,8 @@ func judge(d demand, c conditions) verdict {
 	}
 	l, total := c.limits, d.depth*d.processes
 	perProcess, system := d.depth <= l.MaxQueuePerProc, total <= l.MaxQueue-l.QueueCount
-	mapped := c.mappedBytes == 0 || d.depth <= l.MaxBuf
-	v.Served = perProcess && system && mapped
+	buffers := !c.mapped || d.depth <= l.MaxBuf && total <= mappedBuffers
+	v.Served = perProcess && system && buffers
 	if v.Served {
 		v.say("%s: served. One process may have %d, the system %d, of which %d are taken now.", asked, l.MaxQueuePerProc, l.MaxQueue, l.QueueCount)
 	} else {
@@ -91,11 +96,13 @@ func judge(d demand, c conditions) verdict {
 		v.advise("vfs.aio.max_aio_queue", l.MaxQueue, value, true, bytes, 0,
 			fmt.Sprintf("%s when all are taken, by any user", kernelMemory(bytes)))
 	}
-	if !mapped {
-		v.say("A process may have %d requests to disks whose buffers must be mapped.", l.MaxBuf)
-		bytes := int64(d.depth-l.MaxBuf) * int64(d.processes) * c.mappedBytes
-		v.advise("vfs.aio.max_buf_aio", l.MaxBuf, d.depth, true, bytes, 0,
-			fmt.Sprintf("up to %s of kernel address space", humanBytes(bytes)))
+	if !buffers {
+		whose := ""
+		if c.jailed {
+			whose = "the host's "
+		}
+		v.say("Disks need their buffers mapped here: a process may have %d requests to them, the system %d. No sysctl changes the second, so vfs.aio.max_buf_aio is best left alone.", l.MaxBuf, mappedBuffers)
+		v.say("vfs.unmapped_buf_allowed=1 in %s/boot/loader.conf ends that from the next boot on.", whose)
 	}
 	if !v.Served {
 		v.say("aioring holds back what does not fit until slots are free: slower, and nothing is lost.")
