@@ -66,10 +66,14 @@ func (s *SQE) Rest() (bufIndex, personality uint16, fileIndex int32) {
 	return uint16(s.Time), uint16(s.Time >> 16), int32(s.Time >> 32)
 }
 
-// SetBufIndex, SetPersonality and SetFileIndex set a part of Rest.
-func (s *SQE) SetBufIndex(i uint16)    { s.Time = s.Time&^0xffff | int64(i) }
+// SetBufIndex sets the first of Rest.
+func (s *SQE) SetBufIndex(i uint16) { s.Time = s.Time&^0xffff | int64(i) }
+
+// SetPersonality sets the second of Rest.
 func (s *SQE) SetPersonality(i uint16) { s.Time = s.Time&^0xffff0000 | int64(i)<<16 }
-func (s *SQE) SetFileIndex(i int32)    { s.Time = s.Time&0xffffffff | int64(i)<<32 }
+
+// SetFileIndex sets the third of Rest.
+func (s *SQE) SetFileIndex(i int32) { s.Time = s.Time&0xffffffff | int64(i)<<32 }
 
 // Own says who is given the final CQE in place of the completion queue. It
 // comes back as Op.Owner.
