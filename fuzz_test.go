@@ -227,7 +227,8 @@ func (m *machine) operation(sqe *aioring.SQE, i int) (e expectation) {
 		return fail(syscall.EBADF)
 	default:
 		aioring.PrepNop(sqe)
-		if sqe.Flags = byte(pos) | byte(length); sqe.Flags&^aioring.FlagAsync != 0 {
+		// Links and drains are FuzzChains'. The highest bit is no flag.
+		if sqe.Flags = byte(pos)&aioring.FlagAsync | byte(length)&0x80; sqe.Flags&0x80 != 0 {
 			return fail(syscall.EINVAL)
 		}
 		return e
