@@ -30,6 +30,11 @@ func (k *instant) ListIO(_ aio.ListMode, list []*aio.ControlBlock, _ *aio.Sigeve
 	return 0
 }
 
+// Read is a job that is alone.
+func (k *instant) Read(cb *aio.ControlBlock) aio.Errno {
+	return k.ListIO(aio.ListNoWait, []*aio.ControlBlock{cb}, nil)
+}
+
 func (k *instant) Kevent(_ int, changes, events []aio.Kevent, _ time.Duration) (int, aio.Errno) {
 	if len(changes) > 0 {
 		return 0, 0
